@@ -1,0 +1,101 @@
+//! The stream of bytes below a link: a Unix socket, or TCP. Knows nothing of what crosses it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use nix::sys::socket::{Shutdown, shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::config::DialTo;
+use crate::descriptor::Descriptor;
+
+/// A connection to a gateway.
+#[derive(Debug)]
+pub struct Cable(Descriptor);
+
+impl Cable {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub async fn connect(to: &DialTo) -> io::Result<Self> {
+        let socket: OwnedFd = match to {
+            DialTo::Unix(path) => UnixStream::connect(path).await?.into_std()?.into(),
+            DialTo::Tcp(host) => {
+                let stream = TcpStream::connect(host).await?;
+                stream.set_nodelay(true)?;
+                stream.into_std()?.into()
+            }
+        };
+        Descriptor::new(socket).map(Self)
+    }
+
+    /// Whether something may have arrived.
+    pub fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_arrival(cx)
+    }
+}
+
+impl AsyncRead for Cable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = ready!(self.0.poll_read(cx, into.initialize_unfilled()))?;
+        into.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Cable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(shutdown(self.0.as_fd().as_raw_fd(), Shutdown::Write)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cable_over_a_network_carries_both_ways_and_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let peer = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut heard = [0; 5];
+            stream.read_exact(&mut heard).unwrap();
+            stream.write_all(&heard).unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap()
+        });
+        let mut cable = Cable::connect(&DialTo::Tcp(address.to_string())).await.unwrap();
+        cable.write_all(b"hello").await.unwrap();
+        let mut heard = [0; 5];
+        cable.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"hello");
+        cable.shutdown().await.unwrap();
+        assert_eq!(cable.read(&mut heard).await.unwrap(), 0);
+        assert_eq!(peer.join().unwrap(), 0);
+    }
+}

@@ -1,0 +1,147 @@
+//! The reference of all keys and the example file, made from the sections themselves. Knows no value
+//! that is in force.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::auth::IssuerKeys;
+use super::key::KeyKeys;
+use super::reader::{Context, Described};
+use super::sections::{
+    AuthTimes, Development, Limits, Listen, Log, Sandbox, Secrets, Server, Store, TaskLimits,
+    Volumes,
+};
+use super::template::Template;
+
+/// A section as it stands in the reference.
+struct Section {
+    /// Its header in TOML.
+    header: &'static str,
+    doc: &'static [&'static str],
+    keys: Vec<Described>,
+}
+
+/// What an example says where a key has no default.
+const EXAMPLES: [(&str, &str); 14] = [
+    ("volumes.skeleton", "\"/etc/shellgate/skeleton\""),
+    ("auth.issuers.issuer", "\"https://id.example.com\""),
+    ("auth.issuers.audience", "[\"shellgate\"]"),
+    ("auth.issuers.algorithms", "[\"RS256\", \"ES256\"]"),
+    ("auth.issuers.jwks_url", "\"https://id.example.com/.well-known/jwks.json\""),
+    ("auth.issuers.keys.kid", "\"key-1\""),
+    ("auth.issuers.keys.alg", "\"HS256\""),
+    ("auth.issuers.keys.pem", "\"-----BEGIN PUBLIC KEY-----…\""),
+    ("auth.issuers.keys.pem_file", "\"/etc/shellgate/issuer.pem\""),
+    ("auth.issuers.keys.secret_file", "\"/etc/shellgate/issuer.secret\""),
+    ("auth.issuers.keys.jwk", "{ kty = \"OKP\", crv = \"Ed25519\", x = \"…\" }"),
+    ("templates.default.cwd", "\"work\""),
+    ("templates.default.lifetime_limit", "\"24h\""),
+    ("templates.default.motd", "\"This sandbox has no network.\""),
+];
+
+fn sections() -> Vec<Section> {
+    let context = Context::new(PathBuf::from("./.shellgate"), PathBuf::from("/usr/local/bin"));
+    macro_rules! sections {
+        ($($header:literal $kind:ident,)+) => {
+            vec![$(Section {
+                header: $header,
+                doc: $kind::DOC,
+                keys: $kind::describe(&context),
+            },)+]
+        };
+    }
+    sections! {
+        "[server]" Server,
+        "[log]" Log,
+        "[listen]" Listen,
+        "[auth]" AuthTimes,
+        "[[auth.issuers]]" IssuerKeys,
+        "[[auth.issuers.keys]]" KeyKeys,
+        "[auth.development]" Development,
+        "[store]" Store,
+        "[sandbox]" Sandbox,
+        "[sandbox.limits]" TaskLimits,
+        "[volumes]" Volumes,
+        "[secrets]" Secrets,
+        "[limits]" Limits,
+        "[templates.default]" Template,
+        "[templates.default.limits]" TaskLimits,
+    }
+}
+
+fn doc_of(section: &Section) -> String {
+    section.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+}
+
+fn example_of(section: &Section, key: &Described) -> String {
+    let full = format!("{}.{}", section.header.trim_matches(['[', ']']), key.key);
+    let found = EXAMPLES.iter().find(|(name, _)| *name == full);
+    found.map_or_else(|| key.default.clone(), |(_, example)| (*example).to_owned())
+}
+
+/// The reference of all keys, as Markdown: `docs/configuration.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut out = String::from(INTRODUCTION);
+    for section in sections() {
+        let _ = write!(out, "\n## `{}`\n\n{}\n\n", section.header, doc_of(&section));
+        out.push_str("| key | default | allowed | what it is |\n|---|---|---|---|\n");
+        for key in &section.keys {
+            let default = match key.default.as_str() {
+                "" => "none".to_owned(),
+                default => format!("`{default}`"),
+            };
+            let (doc, allowed) = (key.doc.replace('|', "\\|"), key.allowed.replace('|', "\\|"));
+            let _ = writeln!(out, "| `{}` | {default} | {allowed} | {doc} |", key.key);
+        }
+    }
+    out
+}
+
+/// A file with every key in it, commented out: `docs/gateway.example.toml`. Lines that begin with
+/// `#|` are the other ways to say the same.
+#[must_use]
+pub fn example() -> String {
+    let mut out = String::from(
+        "# Every key of Shellgate's gateway with its default, or with an example where it has none.\n\
+         # What each one means and allows: configuration.md. Lines with `#|` are other ways to say\n\
+         # what the lines before them say.\n",
+    );
+    for section in sections() {
+        let other = section.header == "[[auth.issuers.keys]]";
+        let mark = if other { "#|" } else { "#" };
+        let _ = write!(out, "\n## {}\n{mark} {}\n", doc_of(&section), section.header);
+        for key in &section.keys {
+            let _ = writeln!(out, "{mark} {} = {}", key.key, example_of(&section, key));
+        }
+    }
+    out.push_str(AGENT);
+    out
+}
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+This page is made from the gateway's own code; a test compares the two.
+
+The gateway reads one TOML file (`--config PATH`; none is fine) and lays the environment over it:
+`SHELLGATE_GATEWAY__SECTION__KEY`, two underscores between the parts. `SHELLGATE_GATEWAY__LISTEN__CLIENT=0.0.0.0:80`
+is `client` of `[listen]`. A variable's value is read as TOML where it is TOML, else as a text; a list or a list of tables
+is given as a whole (`[\"https://a.example\", \"https://b.example\"]`). Names of sections and keys are lower-case in
+the file and upper-case in variables; under `env` of a template names keep their case.
+
+Everything is checked before anything starts, across keys too. Every fault is printed on a line of its own, with the
+file and line or the variable that it comes from, the key, what is wrong and what is allowed; the exit code is 64. A key that
+does not exist is a fault. `shellgate-gateway check-config` checks and does nothing else.
+
+Durations and sizes have units: `90s`, `10m`, `1h30m` (`ms`, `s`, `m`, `h`, `d`); `64KiB`, `1MiB` (`B` to `TiB`). A relative
+path in the file counts from the file's directory, in a variable from the directory that the gateway runs in.
+";
+
+const AGENT: &str = "
+## A template of one's own: an agent that speaks JSON lines, with a secret.
+# [templates.agent]
+# command = [\"my-agent\", \"--stdio\"]
+# mode = \"lines\"
+# secrets = [{ name = \"api-key\", env = \"API_KEY\" }]
+";

@@ -1,0 +1,127 @@
+//! What must hold between keys of different sections. Knows no file and no variable.
+
+use std::net::SocketAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use super::Config;
+
+/// Something that does not hold.
+pub(super) struct Broken {
+    /// The key to change, of those that do not agree.
+    pub key: &'static str,
+    /// The other keys that the rule looks at: nothing is said where one of them is wrong by itself.
+    pub others: &'static [&'static str],
+    pub wrong: String,
+    pub allowed: &'static str,
+}
+
+/// Every rule that a configuration breaks.
+pub(super) fn broken(config: &Config) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let Config { listen, auth, limits, .. } = config;
+    if let Err(error) = EnvFilter::builder().parse(&config.log.filter) {
+        broken.push(Broken {
+            key: "log.filter",
+            others: &[],
+            wrong: format!("{:?} can't be read: {error}", config.log.filter),
+            allowed: "such as \"info\" or \"info,shellgate_gateway=debug\"",
+        });
+    }
+    if collide(listen.client, listen.admin) {
+        broken.push(Broken {
+            key: "listen.admin",
+            others: &["listen.client"],
+            wrong: format!("{} is taken by listen.client ({})", listen.admin, listen.client),
+            allowed: "another port",
+        });
+    }
+    if auth.development.enabled {
+        for (key, address) in [("listen.client", listen.client), ("listen.admin", listen.admin)] {
+            if !address.ip().to_canonical().is_loopback() {
+                broken.push(Broken {
+                    key,
+                    others: &["auth.development.enabled"],
+                    wrong: format!("{address} is not local, and the development issuer is enabled"),
+                    allowed: "a loopback address, or auth.development.enabled = false",
+                });
+            }
+        }
+        if !listen.proxies.is_empty() {
+            broken.push(Broken {
+                key: "listen.proxies",
+                others: &["auth.development.enabled"],
+                wrong: "a proxy brings others here, and the development issuer is enabled".into(),
+                allowed: "no proxies, or auth.development.enabled = false",
+            });
+        }
+    } else if auth.issuers.is_empty() {
+        broken.push(Broken {
+            key: "auth.issuers",
+            others: &["auth.development.enabled"],
+            wrong: "nobody can sign in: there is no issuer".into(),
+            allowed: "at least one, or auth.development.enabled = true on a machine of one's own",
+        });
+    }
+    if listen.unauthenticated_per_address > listen.max_connections {
+        broken.push(Broken {
+            key: "listen.unauthenticated_per_address",
+            others: &["listen.max_connections"],
+            wrong: format!(
+                "{} is above listen.max_connections ({})",
+                listen.unauthenticated_per_address, listen.max_connections
+            ),
+            allowed: "up to listen.max_connections",
+        });
+    }
+    if limits.sessions_per_user > limits.sessions {
+        broken.push(Broken {
+            key: "limits.sessions_per_user",
+            others: &["limits.sessions"],
+            wrong: format!(
+                "{} is above limits.sessions ({})",
+                limits.sessions_per_user, limits.sessions
+            ),
+            allowed: "up to limits.sessions",
+        });
+    }
+    if config.sandbox.limits.tmp > config.sandbox.limits.memory {
+        broken.push(Broken {
+            key: "sandbox.limits.tmp",
+            others: &["sandbox.limits.memory"],
+            wrong: format!(
+                "{} is above sandbox.limits.memory ({}), and lies in it",
+                config.sandbox.limits.tmp, config.sandbox.limits.memory
+            ),
+            allowed: "up to sandbox.limits.memory",
+        });
+    }
+    if config.server.state_dir.starts_with(&config.volumes.root) {
+        broken.push(Broken {
+            key: "volumes.root",
+            others: &["server.state_dir"],
+            wrong: "the state directory lies in it, among the users' files".into(),
+            allowed: "a directory of its own, in the state directory or elsewhere",
+        });
+    }
+    if let Some(skeleton) = &config.volumes.skeleton
+        && (skeleton.starts_with(&config.volumes.root)
+            || config.server.state_dir.starts_with(skeleton))
+    {
+        broken.push(Broken {
+            key: "volumes.skeleton",
+            others: &["volumes.root", "server.state_dir"],
+            wrong: "it holds the users' files or the state directory, or lies among them".into(),
+            allowed: "a directory of its own",
+        });
+    }
+    broken
+}
+
+/// Whether two listeners can't both be there. Port 0 is a free port each time.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port()
+        && one.port() != 0
+        && (one.ip().to_canonical() == other.ip().to_canonical() || everywhere)
+}

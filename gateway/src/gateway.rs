@@ -1,0 +1,307 @@
+//! A gateway's own life: start, serve, stop. Knows what order things come in.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use shellgate_infra::compute::ComputeError;
+use shellgate_infra::compute::sandbox::{Preflight, Sandbox, SandboxConfig};
+use shellgate_infra::secrets::file::FileSecrets;
+use shellgate_infra::volumes::directory::DirectoryVolumes;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::{Admission, AdmissionLimits, StartQueue};
+use crate::auth::origin::AllowedOrigins;
+use crate::auth::{Scopes, Verifier};
+use crate::config::Config;
+use crate::core::Core;
+use crate::http::{self, Listener};
+use crate::issuer::routes::router;
+use crate::issuer::{DevIssuer, DevIssuerConfig, IssuerError, refuse_beside};
+use crate::issuers::verifier_config;
+use crate::launcher::Timings;
+use crate::reaper;
+use crate::registry::Registry;
+use crate::state_dir::{StateDir, StateDirError, write_private};
+use crate::store::{Sqlite, StoreError};
+
+/// How long the rest of a gateway's tasks may take to end.
+const LAST_TASKS: Duration = Duration::from_secs(10);
+
+/// The development issuer's name. It stays the same: under another one everybody is somebody else.
+const DEVELOPMENT_ISSUER: &str = "shellgate-development";
+
+/// How long a token of the development issuer holds.
+const DEVELOPMENT_TOKEN: Duration = Duration::from_secs(12 * 3600);
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// The store.
+    #[error("{path}: {source}")]
+    Store {
+        /// The database's file.
+        path: String,
+        /// What is wrong with it.
+        source: StoreError,
+    },
+    /// Where tasks run.
+    #[error("this machine can't run tasks: {0}")]
+    Compute(#[from] ComputeError),
+    /// Somebody else has the port.
+    #[error("{address} is taken: set {setting} to another address ({source})")]
+    Taken {
+        /// The address.
+        address: SocketAddr,
+        /// What sets it.
+        setting: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Keys, origins: what the configuration's own checks can't see.
+    #[error("the configuration does not hold:\n{}", .0.join("\n"))]
+    Config(Vec<String>),
+    /// The development issuer.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+    /// The operating system said no.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A gateway that serves.
+pub struct Gateway {
+    core: Arc<Core>,
+    client: SocketAddr,
+    admin: SocketAddr,
+    preflight: Preflight,
+    development: Option<Development>,
+    // Given up last: until then no other gateway touches what is in there.
+    _state: StateDir,
+}
+
+/// What happens to the sessions of a gateway that stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sessions {
+    /// They live on: another gateway, or the next one here, takes over.
+    Leave,
+    /// They are stopped: a person wishes so.
+    Stop,
+}
+
+impl Gateway {
+    /// Starts a gateway: checks everything, then opens the store, adopts what an earlier gateway
+    /// has left, and listens.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left behind then.
+    pub async fn start(mut config: Config) -> Result<Self, StartError> {
+        let state = StateDir::hold(&config.server.state_dir)?;
+        config.server.state_dir = state.path().to_path_buf();
+        let client = bind(config.listen.client, "listen.client").await?;
+        let admin = bind(config.listen.admin, "listen.admin").await?;
+        let (client_address, admin_address) = (client.local_addr()?, admin.local_addr()?);
+        if config.auth.development.enabled {
+            config.listen.origins.extend(crate::config::development_origins(client_address));
+        }
+        let origins = AllowedOrigins::new(config.listen.origins.iter().map(|o| o.as_str()))
+            .map_err(StartError::Config)?;
+        let mut issuers = verifier_config(&config.auth);
+        let development = match config.auth.development.enabled {
+            true => Some(Development::prepare(&config, &state, client_address, admin_address)?),
+            false => None,
+        };
+        issuers.issuers.extend(development.iter().map(|held| held.issuer.issuer_config()));
+        let verifier = Verifier::new(issuers).map_err(StartError::Config)?;
+        let compute = Sandbox::new(SandboxConfig {
+            state: state.path().join("sandbox"),
+            bridge: config.sandbox.bridge.clone(),
+            bwrap: Some(config.sandbox.bwrap.clone()),
+        })?;
+        let preflight = compute.preflight().await?;
+        let path = config.store.path.clone();
+        let store = Sqlite::open(&path, config.store.busy_timeout.get())
+            .await
+            .map_err(|source| StartError::Store { path: path.display().to_string(), source })?;
+        let volumes =
+            DirectoryVolumes::new(config.volumes.root.clone(), config.volumes.skeleton.clone());
+        let limits = AdmissionLimits::new(&config, descriptors());
+        let core = Arc::new(Core {
+            store,
+            compute,
+            volumes,
+            secrets: FileSecrets::new(config.secrets.file.clone()),
+            admission: Admission::new(limits),
+            starts: StartQueue::new(config.limits.parallel_starts, config.limits.start_queue),
+            verifier,
+            origins,
+            enrolment: state.enrolment_key()?,
+            registry: Registry::default(),
+            timings: Timings::default(),
+            tracker: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            sessions_stop: AtomicBool::new(false),
+            arrivals: AtomicU64::new(0),
+            started: Instant::now(),
+            config,
+        });
+        let adopted = reaper::adopt(&core)
+            .await
+            .map_err(|source| StartError::Store { path: path.display().to_string(), source })?;
+        let mut routes = http::client_routes(&core);
+        if let Some(held) = &development {
+            routes = routes.merge(router(held.issuer.clone(), client_address.port()));
+        }
+        let admin_routes = http::admin_routes(&core);
+        core.tracker.spawn(http::serve(core.clone(), client, Listener::Client, routes));
+        core.tracker.spawn(http::serve(core.clone(), admin, Listener::Admin, admin_routes));
+        core.tracker.spawn(reaper::run(core.clone()));
+        tracing::info!(client = %client_address, admin = %admin_address, adopted, "serving");
+        Ok(Self {
+            core,
+            client: client_address,
+            admin: admin_address,
+            preflight,
+            development,
+            _state: state,
+        })
+    }
+
+    /// Where users come in.
+    #[must_use]
+    pub fn client_address(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// Where health and figures are.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What is enforced around tasks here.
+    #[must_use]
+    pub fn preflight(&self) -> &Preflight {
+        &self.preflight
+    }
+
+    /// How to sign in with the development issuer, for the person who started it: holds a secret.
+    #[must_use]
+    pub fn hello(&self) -> Option<&str> {
+        self.development.as_ref().map(|held| held.hello.as_str())
+    }
+
+    /// A new link that signs in, once; the one before is void. For the person who started it.
+    #[must_use]
+    pub fn new_link(&self) -> Option<String> {
+        let code = self.development.as_ref()?.issuer.new_sign_in_code(SystemTime::now()).ok()?;
+        Some(sign_in_link(self.client, &code))
+    }
+
+    /// How many sessions live here.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.core.registry.len()
+    }
+
+    /// Stops: takes no more, tells both legs of every session, and waits until all is done.
+    pub async fn stop(self, sessions: Sessions) {
+        let drain = match sessions {
+            Sessions::Leave => self.core.config.server.drain.get(),
+            // Asked, and then killed: whoever waits for it wants all of them gone.
+            Sessions::Stop => self.core.config.limits.stop_grace.get() * 3 + LAST_TASKS,
+        };
+        self.core.sessions_stop.store(sessions == Sessions::Stop, Ordering::Release);
+        // Every keeper hears it, also of a session that is being asked for at this moment.
+        self.core.stopping.cancel();
+        self.core.tracker.close();
+        if tokio::time::timeout(drain + LAST_TASKS, self.core.tracker.wait()).await.is_err() {
+            let (tasks, sessions) = (self.core.tracker.len(), self.core.registry.len());
+            tracing::warn!(tasks, sessions, "not everything ended in time");
+        }
+        self.core.verifier.shutdown().await;
+        self.core.store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// The development issuer, and how to sign in with it.
+struct Development {
+    issuer: Arc<DevIssuer>,
+    hello: String,
+}
+
+impl Development {
+    fn prepare(
+        config: &Config,
+        state: &StateDir,
+        client: SocketAddr,
+        admin: SocketAddr,
+    ) -> Result<Self, StartError> {
+        refuse_beside(&[client, admin])?;
+        let scopes = Scopes { read: true, observe: true, admin: true };
+        let issuer = DevIssuer::open(
+            state.path(),
+            DevIssuerConfig {
+                issuer: DEVELOPMENT_ISSUER.to_owned(),
+                audience: "shellgate".to_owned(),
+                subject: config.auth.development.user.clone(),
+                scopes,
+                lifetime: DEVELOPMENT_TOKEN,
+            },
+        )?;
+        let now = SystemTime::now();
+        let code = issuer.new_sign_in_code(now)?;
+        let minted = issuer.mint(&config.auth.development.user, scopes, DEVELOPMENT_TOKEN, now)?;
+        let token_path = state.path().join("token");
+        write_private(&token_path, minted.token.as_bytes())?;
+        let hello = format!(
+            "\nShellgate is ready. Open this in a browser (it works once, for ten minutes):\n\n    \
+             {}\n\nor, in a terminal:\n\n    \
+             SHELLGATE_URL=http://{client} SHELLGATE_TOKEN=$(cat {}) {} attach --create main\n\n\
+             Ctrl-C stops it and its sandboxes; Enter prints a new link.\n",
+            sign_in_link(client, &code),
+            shown(&token_path),
+            shown(&config.sandbox.bridge.with_file_name("shellgate")),
+        );
+        Ok(Self { issuer: Arc::new(issuer), hello })
+    }
+}
+
+fn sign_in_link(client: SocketAddr, code: &str) -> String {
+    format!("http://{client}/#code={code}")
+}
+
+/// A path as a person types it: from here, where that is shorter.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}
+
+async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Taken {
+        address,
+        setting,
+        source,
+    })
+}
+
+/// How many descriptors this process may have open: as many as its hard limit allows.
+fn descriptors() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((_, hard)) => {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+            hard
+        }
+        Err(_) => 1024,
+    }
+}

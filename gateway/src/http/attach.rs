@@ -1,0 +1,331 @@
+//! A client's WebSocket: settles who is calling and for what, reads its `attach`, and takes it to
+//! the waiting room. Knows no bytes of the session.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use shellgate_protocol::client_leg::{Attach, Mode, Role};
+use shellgate_protocol::frame::HEADER_LEN;
+use shellgate_protocol::limits::{
+    CONTROL_MAX, FIRST_MESSAGE_SECONDS, INPUT_FRAME_MAX, WINDOW_DEFAULT,
+};
+use shellgate_protocol::{
+    CLIENT_SUBPROTOCOL, ClientId, CloseCode, FromClient, InputStream, SessionId, TerminalSize,
+};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::Connection;
+use super::caller::{InPath, Wish, session};
+use super::waiting;
+use crate::auth::origin::Credential;
+use crate::auth::ticket::{Offer, Presented, check, offered, offers_frames};
+use crate::auth::{AuthError, Identity, UserId, bearer};
+use crate::core::Core;
+use crate::refusal::Refusal;
+use crate::relay::{Arrival, Dialect, Lines, PLAIN_MESSAGE_MAX, Progress};
+use crate::session::{Record, State as SessionState};
+use crate::websocket::{Opening, Socket, Upgrade, farewell};
+
+/// Largest message of a `shellgate.v1` client, in bytes.
+const LARGEST: usize = {
+    let frame = HEADER_LEN + INPUT_FRAME_MAX;
+    if CONTROL_MAX > frame { CONTROL_MAX } else { frame }
+};
+
+/// The route.
+pub fn routes() -> Router<Arc<Core>> {
+    Router::new().route("/v1/sessions/{id}/attach", get(attach))
+}
+
+/// What a plain client says in its URL.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainQuery {
+    cols: Option<u16>,
+    rows: Option<u16>,
+    role: Option<Role>,
+    #[serde(default)]
+    takeover: bool,
+}
+
+/// Who is calling, and what binds them.
+struct Bearing {
+    identity: Identity,
+    /// The role that a ticket was made out for.
+    role: Option<Role>,
+}
+
+async fn attach(
+    State(core): State<Arc<Core>>,
+    id: Result<InPath, Refusal>,
+    mut request: Request<Body>,
+) -> Response {
+    let upgrade = match Upgrade::take(&mut request) {
+        Ok(upgrade) => upgrade,
+        Err(lacks) => return Refusal::NotAnUpgrade(lacks.0).into_response(),
+    };
+    let Some(connection) = request.extensions().get::<Connection>().cloned() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let headers = request.headers();
+    let offer = offered(headers);
+    if matches!(offer, Ok(Offer::Plain)) {
+        let id = match id {
+            Ok(InPath(id)) => id,
+            Err(refusal) => return refusal.into_response(),
+        };
+        let query = request.uri().query().unwrap_or_default();
+        return match plain(&core, &connection, id, headers, query).await {
+            Ok((record, visit)) => {
+                let (response, opening) = upgrade.accept(None, PLAIN_MESSAGE_MAX);
+                let arriving = arrive_plain(core.clone(), connection, opening, record, visit);
+                core.tracker.spawn(arriving);
+                response
+            }
+            Err(refusal) => refusal.into_response(),
+        };
+    }
+    if !offers_frames(headers) {
+        let error = offer.err().unwrap_or(AuthError::Subprotocols("have none that is spoken here"));
+        return Refusal::from(error).into_response();
+    }
+    // A browser can't read a refused upgrade: it is upgraded, and then told why not.
+    let settled = match id {
+        Ok(InPath(id)) => {
+            framed(&core, &connection, id, headers, offer).await.map(|bearing| (id, bearing))
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let (response, opening) = upgrade.accept(Some(CLIENT_SUBPROTOCOL), LARGEST);
+    let tracker = core.tracker.clone();
+    tracker.spawn(async move {
+        let Some(socket) = opening.open().await else { return };
+        match settled {
+            Ok((id, bearing)) => arrive(core, connection, socket, id, bearing).await,
+            Err(refusal) => refuse(socket, &refusal).await,
+        }
+    });
+    response
+}
+
+async fn framed(
+    core: &Core,
+    connection: &Connection,
+    id: SessionId,
+    headers: &HeaderMap,
+    offer: Result<Offer, AuthError>,
+) -> Result<Bearing, Refusal> {
+    let Offer::Framed { ticket } = offer? else {
+        return Err(AuthError::Subprotocols("have none that is spoken here").into());
+    };
+    let now = SystemTime::now();
+    let bearing = match (bearer(headers)?, ticket) {
+        (Some(token), None) => {
+            core.origins.decide(headers, Credential::Bearer)?;
+            Bearing { identity: core.verifier.verify(token, now).await?, role: None }
+        }
+        (None, Some(ticket)) => {
+            let origin = core.origins.decide(headers, Credential::Other)?;
+            let grant = core.store.use_ticket(&ticket.hash()).await?;
+            let grant = grant.ok_or(AuthError::Ticket("is unknown or used up"))?;
+            check(&grant, &Presented { session: id, origin }, now)?;
+            Bearing { identity: grant.holder(), role: Some(grant.role) }
+        }
+        (Some(_), Some(_)) => return Err(AuthError::Header("comes with a ticket").into()),
+        (None, None) => return Err(AuthError::NoToken.into()),
+    };
+    connection.authenticated();
+    Ok(bearing)
+}
+
+async fn refuse(socket: Socket, refusal: &Refusal) {
+    let (_, code, reason) = refusal.wire();
+    tracing::debug!(%code, error = %refusal, "a client was refused");
+    farewell(socket, VecDeque::new(), code, reason.to_owned()).await;
+}
+
+async fn arrive(
+    core: Arc<Core>,
+    connection: Connection,
+    mut socket: Socket,
+    id: SessionId,
+    bearing: Bearing,
+) {
+    let first = tokio::select! {
+        first = first_message(&mut socket) => first,
+        () = core.stopping.cancelled() => {
+            Err((CloseCode::Restart, "the gateway is going away".to_owned()))
+        }
+    };
+    let attach = match first {
+        Ok(attach) => attach,
+        Err((code, reason)) => return farewell(socket, VecDeque::new(), code, reason).await,
+    };
+    let role = attach.role;
+    let admitted = async {
+        if bearing.role.is_some_and(|granted| granted != role) {
+            return Err(AuthError::Ticket("is for another role").into());
+        }
+        let record = session(&core, &bearing.identity, id, Wish::Attach(role)).await?;
+        let permit = core.admission.take_attachment(id)?;
+        Ok::<_, Refusal>((record, permit))
+    };
+    match admitted.await {
+        Err(refusal) => refuse(socket, &refusal).await,
+        Ok((record, permit)) => {
+            let arrival = Arrival {
+                order: core.arrivals.fetch_add(1, Ordering::Relaxed),
+                role,
+                client: attach.client,
+                user: bearing.identity.user,
+                socket,
+                dialect: Dialect::V1,
+                window: attach.window.min(core.window_max()),
+                authentic_until: core.grace_after(bearing.identity.expires_at),
+                permit: Box::new((permit, connection.permit)),
+            };
+            enter(core, &record, attach, arrival).await;
+        }
+    }
+}
+
+async fn enter(core: Arc<Core>, record: &Record, attach: Attach, arrival: Arrival) {
+    match core.registry.get(record.id) {
+        Some(handle) => waiting::wait(core, handle, attach, arrival).await,
+        // Its keeper may have ended it since the record was read.
+        None => match core.store.find(record.id).await {
+            Ok(Some(record)) if record.life.state == SessionState::Ended => {
+                waiting::see_off(&core, &record, &attach, arrival).await;
+            }
+            // It is being made, or its gateway leaves.
+            Ok(Some(_)) => {
+                let reason = "nobody keeps this session at the moment".to_owned();
+                farewell(arrival.socket, VecDeque::new(), CloseCode::LinkLost, reason).await;
+            }
+            Ok(None) => {
+                let gone = Refusal::NoSuchSession(record.id);
+                refuse(arrival.socket, &gone).await;
+            }
+            Err(error) => refuse(arrival.socket, &error.into()).await,
+        },
+    }
+}
+
+async fn first_message(socket: &mut Socket) -> Result<Attach, (CloseCode, String)> {
+    let bad = |what: &str| Err((CloseCode::BadRequest, what.to_owned()));
+    let first = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => return other,
+            }
+        }
+    };
+    match timeout(Duration::from_secs(FIRST_MESSAGE_SECONDS), first).await {
+        Err(_) => bad("no `attach` within 10 s"),
+        Ok(Some(Ok(Message::Text(text)))) => match serde_json::from_str(&text) {
+            Ok(FromClient::Attach(attach)) => Ok(attach),
+            Ok(_) => bad("`attach` comes first"),
+            Err(error) => Err((CloseCode::BadRequest, error.to_string())),
+        },
+        Ok(Some(Ok(_))) => bad("`attach` comes first"),
+        Ok(Some(Err(error))) => {
+            let code = crate::websocket::fault(&error).unwrap_or(CloseCode::Normal);
+            Err((code, error.to_string()))
+        }
+        Ok(None) => Err((CloseCode::Normal, String::new())),
+    }
+}
+
+/// What a plain client comes for.
+struct Visit {
+    attach: Attach,
+    user: UserId,
+    authentic_until: tokio::time::Instant,
+    permit: Box<dyn Send>,
+}
+
+async fn plain(
+    core: &Core,
+    connection: &Connection,
+    id: SessionId,
+    headers: &HeaderMap,
+    query: &str,
+) -> Result<(Arc<Record>, Visit), Refusal> {
+    let uri = format!("/?{query}")
+        .parse()
+        .map_err(|_| Refusal::BadRequest("the query can't be read".into()))?;
+    let axum::extract::Query(query) = axum::extract::Query::<PlainQuery>::try_from_uri(&uri)
+        .map_err(|error| Refusal::BadRequest(error.body_text()))?;
+    let token = bearer(headers)?.ok_or(AuthError::NoToken)?;
+    core.origins.decide(headers, Credential::Bearer)?;
+    let identity = core.verifier.verify(token, SystemTime::now()).await?;
+    connection.authenticated();
+    let role = query.role.unwrap_or(Role::Driver);
+    let record = session(core, &identity, id, Wish::Attach(role)).await?;
+    let default = TerminalSize::DEFAULT;
+    let (cols, rows) = (query.cols.unwrap_or(default.cols()), query.rows.unwrap_or(default.rows()));
+    let size = TerminalSize::new(cols, rows)
+        .ok_or_else(|| Refusal::BadRequest("a terminal edge is 1 to 1000 cells".into()))?;
+    let permit = core.admission.take_attachment(id)?;
+    let attach = Attach {
+        role,
+        client: ClientId::random(),
+        takeover: query.takeover,
+        launch: None,
+        output: None,
+        input_stream: InputStream::random(),
+        size,
+        window: WINDOW_DEFAULT,
+        can: Vec::new(),
+    };
+    let visit = Visit {
+        attach,
+        user: identity.user,
+        authentic_until: core.grace_after(identity.expires_at),
+        permit: Box::new((permit, connection.permit.clone())),
+    };
+    Ok((record, visit))
+}
+
+async fn arrive_plain(
+    core: Arc<Core>,
+    _connection: Connection,
+    opening: Opening,
+    record: Arc<Record>,
+    visit: Visit,
+) {
+    let Some(socket) = opening.open().await else { return };
+    let mut attach = visit.attach;
+    let dialect = match record.detail.mode {
+        Mode::Terminal => Dialect::PlainTerminal(Progress::default()),
+        Mode::Lines => {
+            // Half a line is of no use: lines begin where what is kept begins.
+            attach.output = Some(shellgate_protocol::Offset::ZERO);
+            Dialect::PlainLines(Lines::new(PLAIN_MESSAGE_MAX))
+        }
+    };
+    let arrival = Arrival {
+        order: core.arrivals.fetch_add(1, Ordering::Relaxed),
+        role: attach.role,
+        client: attach.client,
+        user: visit.user,
+        socket,
+        dialect,
+        window: attach.window,
+        authentic_until: visit.authentic_until,
+        permit: visit.permit,
+    };
+    enter(core, &record, attach, arrival).await;
+}

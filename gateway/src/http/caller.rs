@@ -1,0 +1,91 @@
+//! Who is calling, as the handlers of the API ask for it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use shellgate_protocol::SessionId;
+use shellgate_protocol::client_leg::Role;
+
+use super::Connection;
+use crate::auth::{AuthError, Identity, bearer};
+use crate::core::Core;
+use crate::refusal::Refusal;
+use crate::session::Record;
+
+/// A caller with a good bearer token.
+pub struct Caller(pub Identity);
+
+impl FromRequestParts<Arc<Core>> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, core: &Arc<Core>) -> Result<Self, Refusal> {
+        let token = bearer(&parts.headers)?.ok_or(AuthError::NoToken)?;
+        let identity = core.verifier.verify(token, SystemTime::now()).await?;
+        if let Some(connection) = parts.extensions.get::<Connection>() {
+            connection.authenticated();
+        }
+        Ok(Self(identity))
+    }
+}
+
+/// A session's id in the path.
+pub struct InPath(pub SessionId);
+
+impl FromRequestParts<Arc<Core>> for InPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, core: &Arc<Core>) -> Result<Self, Refusal> {
+        let Path(text) = Path::<String>::from_request_parts(parts, core)
+            .await
+            .map_err(|error| Refusal::BadRequest(error.to_string()))?;
+        text.parse().map(Self).map_err(|_| Refusal::BadRequest("not a session's id".into()))
+    }
+}
+
+/// What a caller wants with a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// See what is known of it.
+    Read,
+    /// Attach to it.
+    Attach(Role),
+    /// Stop it.
+    Stop,
+}
+
+/// Whether a caller may do with a session what they wish. A session of somebody else is unknown
+/// to whom may not.
+///
+/// # Errors
+/// [`Refusal::NoSuchSession`], in both cases.
+pub fn may(identity: &Identity, record: &Record, wish: Wish) -> Result<(), Refusal> {
+    let scopes = &identity.scopes;
+    let allowed = record.owner == identity.user
+        || scopes.admin
+        || match wish {
+            Wish::Read => scopes.read,
+            Wish::Attach(Role::Observer) => scopes.observe,
+            Wish::Attach(Role::Driver) | Wish::Stop => false,
+        };
+    if allowed { Ok(()) } else { Err(Refusal::NoSuchSession(record.id)) }
+}
+
+/// The session with this id, if the caller may do with it what they wish.
+///
+/// # Errors
+/// [`Refusal::NoSuchSession`] where it is not there, or not theirs.
+pub async fn session(
+    core: &Core,
+    identity: &Identity,
+    id: SessionId,
+    wish: Wish,
+) -> Result<Arc<Record>, Refusal> {
+    let record = match core.registry.get(id) {
+        Some(handle) => handle.view.borrow().record.clone(),
+        None => Arc::new(core.store.find(id).await?.ok_or(Refusal::NoSuchSession(id))?),
+    };
+    may(identity, &record, wish)?;
+    Ok(record)
+}

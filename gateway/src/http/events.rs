@@ -1,0 +1,61 @@
+//! A session's life as server-sent events (WHATWG HTML, section 9.2): what it is, each time that
+//! changes. Knows no bytes.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
+use futures_util::{Stream, StreamExt};
+use tokio_stream::wrappers::WatchStream;
+
+use super::caller::{Caller, InPath, Wish, session};
+use super::view::{SessionView, view_of};
+use crate::core::Core;
+use crate::refusal::{Problem, Refusal};
+
+/// How often a quiet stream says that it lives, so that proxies keep it.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Follow a session: an event `state` with the session each time that it changes, until it has
+/// ended or the token runs out.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}/events",
+    params(("id" = String, Path, description = "The session's id.")),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = SessionView),
+        (status = 404, body = Problem),
+        (status = 429, description = "The user follows too many.", body = Problem),
+    )
+)]
+pub async fn stream(
+    State(core): State<Arc<Core>>,
+    Caller(identity): Caller,
+    InPath(id): InPath,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+    let record = session(&core, &identity, id, Wish::Read).await?;
+    let permit = core.admission.take_stream(&identity.user.key())?;
+    let operator = identity.scopes.read || identity.scopes.admin;
+    let stopping = core.stopping.clone();
+    let over = core.grace_after(identity.expires_at);
+    let changes = match core.registry.get(id) {
+        Some(handle) => WatchStream::new(handle.view.clone())
+            .map(move |view| view_of(&view.record, Some(&handle), operator))
+            .left_stream(),
+        None => {
+            let shown = view_of(&record, None, operator);
+            futures_util::stream::once(async { shown }).right_stream()
+        }
+    };
+    let events = changes
+        .take_until(stopping.cancelled_owned())
+        .take_until(tokio::time::sleep_until(over))
+        .map(move |shown| {
+            // Given back with the stream.
+            let _permit = &permit;
+            Ok(Event::default().event("state").json_data(&shown).unwrap_or_default())
+        });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}

@@ -1,0 +1,72 @@
+//! The admin listener: health, and figures in Prometheus' text format. Knows no users.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::core::Core;
+use crate::refusal::Refusal;
+use crate::session::State as SessionState;
+
+/// The routes.
+pub fn routes() -> Router<Arc<Core>> {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+}
+
+/// Whether new sessions can be taken: the store answers, and the gateway is not leaving.
+async fn ready(State(core): State<Arc<Core>>) -> Result<&'static str, Refusal> {
+    if core.stopping.is_cancelled() {
+        return Err(Refusal::GoingAway);
+    }
+    core.store.check().await?;
+    Ok("ok\n")
+}
+
+async fn metrics(State(core): State<Arc<Core>>) -> Response {
+    let states = [
+        SessionState::Starting,
+        SessionState::Live,
+        SessionState::Severed,
+        SessionState::Stopping,
+        SessionState::Ended,
+    ];
+    let mut counts = [0u64; 5];
+    let (mut drivers, mut observers) = (0u64, 0u64);
+    for (_, handle) in core.registry.all() {
+        let state = handle.view.borrow().record.life.state;
+        for (count, counted) in counts.iter_mut().zip(states) {
+            *count += u64::from(state == counted);
+        }
+        drivers += u64::from(handle.activity.driver.load(Ordering::Relaxed));
+        observers += u64::from(handle.activity.observers.load(Ordering::Relaxed));
+    }
+    let taken = core.admission.taken();
+    let mut text = String::from(
+        "# HELP shellgate_sessions Sessions on this gateway that have not ended.\n\
+         # TYPE shellgate_sessions gauge\n",
+    );
+    for (count, state) in counts.iter().zip(states).filter(|(_, s)| *s != SessionState::Ended) {
+        let _ = writeln!(text, "shellgate_sessions{{state=\"{}\"}} {count}", state.as_str());
+    }
+    let _ = write!(
+        text,
+        "# HELP shellgate_attachments Clients attached.\n\
+         # TYPE shellgate_attachments gauge\n\
+         shellgate_attachments{{role=\"driver\"}} {drivers}\n\
+         shellgate_attachments{{role=\"observer\"}} {observers}\n\
+         # HELP shellgate_connections Connections to the client and admin listeners.\n\
+         # TYPE shellgate_connections gauge\n\
+         shellgate_connections {}\n",
+        taken.connections
+    );
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}

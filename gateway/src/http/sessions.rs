@@ -1,0 +1,395 @@
+//! The API over sessions: ask for one, look at them, stop one, get a ticket. Knows no bytes.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::Router;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::SinkExt;
+use serde::{Deserialize, Serialize};
+use shellgate_protocol::client_leg::{EndReason, Role};
+use shellgate_protocol::{Dial, Launch, SessionId, TerminalSize};
+use tokio::time::timeout;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::caller::{Caller, InPath, Wish, session};
+use super::events;
+use super::view::{SessionView, view_of};
+use crate::auth::Identity;
+use crate::auth::origin::Credential;
+use crate::auth::ticket::{Ticket, TicketGrant};
+use crate::config::DEFAULT_TEMPLATE;
+use crate::core::Core;
+use crate::refusal::{Problem, Refusal};
+use crate::session::keeper::{Keeper, Message, Places};
+use crate::session::{self as domain, Detail, Life, LinkId, Record};
+use crate::store::{Page, StoreError};
+use crate::{audit, clock};
+
+/// Sessions in a page unless the caller says how many.
+const PAGE_DEFAULT: u32 = 50;
+
+/// Sessions in a page at the most.
+const PAGE_MAX: u32 = 200;
+
+/// How long a session's keeper may take to accept a wish to stop.
+const ACCEPT_STOP: Duration = Duration::from_secs(5);
+
+/// A session that somebody asks for.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSession {
+    /// Its name. A live session of this name is returned instead of a new one.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What it runs; `default` where absent.
+    #[serde(default)]
+    pub template: Option<String>,
+    /// Its terminal's first size: `{"cols": 80, "rows": 24}`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub size: Option<TerminalSize>,
+}
+
+/// Which sessions.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// In this state only.
+    state: Option<domain::State>,
+    /// At most so many.
+    limit: Option<u32>,
+    /// Older than this one: the last page's `next`.
+    #[param(value_type = Option<String>)]
+    after: Option<SessionId>,
+    /// Everybody's: for operators.
+    #[serde(default)]
+    all: bool,
+}
+
+/// A page of sessions, the youngest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Sessions {
+    /// The sessions.
+    sessions: Vec<SessionView>,
+    /// Where the next page begins; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    next: Option<SessionId>,
+}
+
+/// What a ticket is for.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTicket {
+    /// `driver` (where absent) or `observer`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    role: Option<Role>,
+    /// The web page that will use it (`https://host`), where a program asks on the page's behalf.
+    /// A page's own request says so itself, in its `Origin` header.
+    #[serde(default)]
+    origin: Option<String>,
+}
+
+/// A ticket: works once, for its session, role and origin.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TicketView {
+    /// Offered as the WebSocket subprotocol `ticket.<this>`.
+    ticket: String,
+    /// Seconds.
+    expires_in: u64,
+}
+
+/// The API's document.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Shellgate", description = "Sessions of an AI shell, for users and operators."),
+    components(schemas(Problem))
+)]
+struct Document;
+
+/// The routes and their OpenAPI document.
+pub fn routes() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(create, list))
+        .routes(routes!(show, stop))
+        .routes(routes!(give_ticket))
+        .routes(routes!(events::stream))
+        .split_for_parts()
+}
+
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+/// A body is optional where everything in it is.
+fn body_or_default<T: Default>(headers: &HeaderMap, body: Body<T>) -> Result<T, Refusal> {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let is_empty = length.is_none_or(|length| length == "0")
+        && !headers.contains_key(header::TRANSFER_ENCODING);
+    match body {
+        Ok(Json(body)) => Ok(body),
+        Err(_) if is_empty => Ok(T::default()),
+        Err(JsonRejection::MissingJsonContentType(_)) => Err(Refusal::NotJson),
+        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::TooLarge),
+        Err(error) => Err(Refusal::BadRequest(error.body_text())),
+    }
+}
+
+/// Ask for a session.
+#[utoipa::path(
+    post, path = "/v1/sessions", request_body = NewSession,
+    responses(
+        (status = 201, description = "It is being started.", body = SessionView),
+        (status = 200, description = "The live session of that name.", body = SessionView),
+        (status = 409, description = "The session of that name is being stopped.", body = Problem),
+        (status = 429, description = "A limit of this user.", body = Problem),
+        (status = 503, description = "A limit of this gateway.", body = Problem),
+    )
+)]
+async fn create(
+    State(core): State<Arc<Core>>,
+    Caller(identity): Caller,
+    headers: HeaderMap,
+    body: Body<NewSession>,
+) -> Result<Response, Refusal> {
+    let wanted = body_or_default(&headers, body)?;
+    if let Some(name) = &wanted.name {
+        check_name(name)?;
+        if let Some(record) = core.store.find_by_name(&identity.user, name).await? {
+            return existing(&core, &identity, &record);
+        }
+    }
+    let template_name = wanted.template.unwrap_or_else(|| DEFAULT_TEMPLATE.into());
+    let template = core
+        .config
+        .templates
+        .get(&template_name)
+        .ok_or_else(|| Refusal::NoSuchTemplate(template_name.clone()))?;
+    if core.stopping.is_cancelled() {
+        return Err(Refusal::GoingAway);
+    }
+    let user = identity.user.key();
+    let started = core.admission.take_start(&user, core.since_start())?;
+    let session = core.admission.take_session(&user)?;
+    let turn = core.starts.enter(&user)?;
+    let places = Places { session, start: Some((started, turn)) };
+    let record = Record {
+        id: SessionId::generate(),
+        owner: identity.user.clone(),
+        name: wanted.name,
+        life: Life {
+            state: domain::State::Starting,
+            link: LinkId { launch: Launch(1), dial: Dial(0) },
+            reason: None,
+        },
+        pinned_key: None,
+        created_ms: clock::unix_millis(),
+        ended_ms: None,
+        detail: Detail {
+            template: template_name.clone(),
+            mode: template.mode,
+            size: wanted.size.unwrap_or_default(),
+            task: None,
+            live_ms: None,
+            ends_ms: None,
+            reason: None,
+            exit: None,
+            evidence: None,
+            last_screen: None,
+        },
+    };
+    let shown = view_of(&record, None, identity.scopes.read);
+    // Beside this request: a caller who hangs up leaves no row without a keeper.
+    let made = core.tracker.spawn({
+        let core = core.clone();
+        async move {
+            core.store.insert(&record).await?;
+            let (id, actor) = (Some(record.id), record.owner.clone());
+            Keeper::take_charge(&core, record, places);
+            audit::record(&core.store, id, Some(&actor), "session.created", template_name).await;
+            Ok::<_, StoreError>(())
+        }
+    });
+    match made.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+        Ok(()) => {}
+        // Somebody else of the same user was quicker; the permits go back by themselves.
+        Err(StoreError::NameTaken(id)) => {
+            let record = core.store.find(id).await?.ok_or(Refusal::NoSuchSession(id))?;
+            return existing(&core, &identity, &record);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let location = format!("/v1/sessions/{}", shown.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(shown)).into_response())
+}
+
+fn existing(core: &Core, identity: &Identity, record: &Record) -> Result<Response, Refusal> {
+    let handle = core.registry.get(record.id);
+    let record = handle
+        .as_ref()
+        .map_or_else(|| Arc::new(record.clone()), |handle| handle.view.borrow().record.clone());
+    match record.life.state {
+        domain::State::Stopping | domain::State::Ended => Err(Refusal::Stopping(record.id)),
+        domain::State::Starting | domain::State::Live | domain::State::Severed => {
+            let shown = view_of(&record, handle.as_ref(), identity.scopes.read);
+            Ok(Json(shown).into_response())
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let fine = (1..=64).contains(&name.len())
+        && name.bytes().all(legal)
+        && name.as_bytes()[0].is_ascii_alphanumeric()
+        // Else a name could not be told from an id.
+        && !name.starts_with("ses_");
+    if fine {
+        return Ok(());
+    }
+    Err(Refusal::BadRequest(
+        "a name is 1 to 64 letters, digits, '.', '_' and '-', begins with a letter or a digit, \
+         and not with 'ses_'"
+            .into(),
+    ))
+}
+
+/// List sessions: one's own, or, for operators, everybody's.
+#[utoipa::path(
+    get, path = "/v1/sessions", params(Which),
+    responses((status = 200, body = Sessions), (status = 403, body = Problem))
+)]
+async fn list(
+    State(core): State<Arc<Core>>,
+    Caller(identity): Caller,
+    which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Sessions>, Refusal> {
+    let Query(which) = which.map_err(|error| Refusal::BadRequest(error.body_text()))?;
+    let operator = identity.scopes.read || identity.scopes.admin;
+    if which.all && !operator {
+        return Err(Refusal::Forbidden("listing everybody's sessions needs sessions:read"));
+    }
+    let limit = which.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let page = Page {
+        owner: (!which.all).then(|| identity.user.clone()),
+        state: which.state,
+        before: which.after,
+        limit: limit + 1,
+    };
+    let mut records = core.store.list(&page).await?;
+    let more = records.len() > limit as usize;
+    records.truncate(limit as usize);
+    let next = if more { records.last().map(|record| record.id) } else { None };
+    let shown = |record: &Record| match core.registry.get(record.id) {
+        Some(handle) => {
+            // Not while it is borrowed: it is borrowed again to be shown.
+            let record = handle.view.borrow().record.clone();
+            view_of(&record, Some(&handle), operator)
+        }
+        None => view_of(record, None, operator),
+    };
+    Ok(Json(Sessions { sessions: records.iter().map(shown).collect(), next }))
+}
+
+/// Look at a session.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}",
+    params(("id" = String, Path, description = "The session's id.")),
+    responses((status = 200, body = SessionView), (status = 404, body = Problem))
+)]
+async fn show(
+    State(core): State<Arc<Core>>,
+    Caller(identity): Caller,
+    InPath(id): InPath,
+) -> Result<Json<SessionView>, Refusal> {
+    let record = session(&core, &identity, id, Wish::Read).await?;
+    let operator = identity.scopes.read || identity.scopes.admin;
+    Ok(Json(view_of(&record, core.registry.get(id).as_ref(), operator)))
+}
+
+/// Stop a session.
+#[utoipa::path(
+    delete, path = "/v1/sessions/{id}",
+    params(("id" = String, Path, description = "The session's id.")),
+    responses(
+        (status = 202, description = "It is being stopped.", body = SessionView),
+        (status = 200, description = "It had ended already.", body = SessionView),
+        (status = 404, body = Problem),
+    )
+)]
+async fn stop(
+    State(core): State<Arc<Core>>,
+    Caller(identity): Caller,
+    InPath(id): InPath,
+) -> Result<Response, Refusal> {
+    let record = session(&core, &identity, id, Wish::Stop).await?;
+    let operator = identity.scopes.read || identity.scopes.admin;
+    if record.life.state == domain::State::Ended {
+        return Ok(Json(view_of(&record, None, operator)).into_response());
+    }
+    // Whoever keeps it is about to leave, and would not hear.
+    if core.stopping.is_cancelled() {
+        return Err(Refusal::GoingAway);
+    }
+    // It may have ended since; and a row is there a moment before its keeper.
+    let Some(handle) = core.registry.get(id) else { return Err(Refusal::Timeout) };
+    let actor = Some(identity.user.clone());
+    let message = Message::Stop { reason: EndReason::Stopped, actor };
+    // A keeper that is gone has ended its session.
+    let _ = timeout(ACCEPT_STOP, handle.keeper.clone().send(message))
+        .await
+        .map_err(|_| Refusal::Timeout)?;
+    Ok((StatusCode::ACCEPTED, Json(view_of(&record, Some(&handle), operator))).into_response())
+}
+
+/// Get a ticket for a browser's WebSocket.
+#[utoipa::path(
+    post, path = "/v1/sessions/{id}/tickets", request_body = NewTicket,
+    params(("id" = String, Path, description = "The session's id.")),
+    responses((status = 201, body = TicketView), (status = 404, body = Problem))
+)]
+async fn give_ticket(
+    State(core): State<Arc<Core>>,
+    Caller(identity): Caller,
+    InPath(id): InPath,
+    headers: HeaderMap,
+    body: Body<NewTicket>,
+) -> Result<Response, Refusal> {
+    let wanted = body_or_default(&headers, body)?;
+    let role = wanted.role.unwrap_or(Role::Driver);
+    session(&core, &identity, id, Wish::Attach(role)).await?;
+    let origin = match (core.origins.decide(&headers, Credential::Bearer)?, wanted.origin) {
+        (None, Some(named)) => Some(core.origins.named(&named)?),
+        (origin, _) => origin,
+    };
+    let now = SystemTime::now();
+    let ticket = Ticket::mint()?;
+    let grant = TicketGrant::new(&identity, id, role, origin, now);
+    core.store.keep_ticket(&ticket.hash(), &grant).await?;
+    let shown = TicketView {
+        ticket: ticket.text(),
+        expires_in: grant.expires_at.duration_since(now).unwrap_or_default().as_secs(),
+    };
+    Ok((StatusCode::CREATED, Json(shown)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_plain_word_and_no_id() {
+        for good in ["a", "my-shell", "Build_2.1", &"x".repeat(64)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", ".", "a b", "ä", "ses_1", "a/b", &"x".repeat(65)] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}

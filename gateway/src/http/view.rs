@@ -1,0 +1,137 @@
+//! A session as the API shows it. Knows no request.
+
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+use shellgate_protocol::client_leg::{EndReason, Mode, Phase};
+use shellgate_protocol::{Launch, SessionId};
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use crate::clock;
+use crate::registry::Handle;
+use crate::session::{Record, State};
+
+/// A session, as the API shows it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(title = "Session")]
+pub struct SessionView {
+    /// Its id: `ses_` and 32 hexadecimal digits.
+    #[schema(value_type = String)]
+    pub id: SessionId,
+    /// Its name, unique per user while it has not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it runs.
+    pub template: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// What it waits for, while it has no link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub phase: Option<Phase>,
+    /// Which task of the session runs.
+    #[schema(value_type = u32)]
+    pub launch: Launch,
+    /// How its program runs: `terminal` or `lines`.
+    #[schema(value_type = String)]
+    pub mode: Mode,
+    /// When it was asked for (RFC 3339).
+    pub created_at: String,
+    /// Whether somebody drives it.
+    pub attached: bool,
+    /// How many watch it.
+    pub observers: u32,
+    /// Whose it is: shown to operators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// When it is stopped as idle unless somebody works (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_at: Option<String>,
+    /// When its longest life ends (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<String>,
+    /// What its program reaches: `none` is no network at all.
+    pub network: &'static str,
+    /// How it ended, or is ending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndedView>,
+}
+
+/// Whose a session is.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Owner {
+    /// Who vouches for the user.
+    pub issuer: String,
+    /// What the issuer calls the user.
+    pub user: String,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EndedView {
+    /// Why.
+    #[schema(value_type = String)]
+    pub reason: EndReason,
+    /// Its program's exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The signal that ended its program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// When its task was gone (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// What shows that it ended so: for operators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+}
+
+/// A session as the API shows it.
+#[must_use]
+pub fn view_of(record: &Record, handle: Option<&Handle>, operator: bool) -> SessionView {
+    let state = record.life.state;
+    let live = handle.map(|handle| handle.view.borrow().clone());
+    let waiting = live.as_ref().and_then(|view| view.waiting);
+    let idle_ms =
+        handle.map(|handle| handle.activity.idle_ms.load(Ordering::Relaxed)).filter(|at| *at > 0);
+    let exit = record.detail.exit.as_ref();
+    let over = matches!(state, State::Stopping | State::Ended);
+    let ended = (over || exit.is_some()).then(|| EndedView {
+        reason: record
+            .life
+            .reason
+            .or_else(|| exit.map(|exit| exit.status.reason))
+            .unwrap_or(EndReason::Lost),
+        code: exit.and_then(|exit| exit.status.code),
+        signal: exit.and_then(|exit| exit.status.signal.clone()),
+        at: record.ended_ms.map(clock::rfc3339),
+        evidence: record.detail.evidence.clone().filter(|_| operator),
+    });
+    SessionView {
+        id: record.id,
+        name: record.name.clone(),
+        template: record.detail.template.clone(),
+        state,
+        phase: waiting.map(|waiting| waiting.phase),
+        launch: record.life.link.launch,
+        mode: record.detail.mode,
+        created_at: clock::rfc3339(record.created_ms),
+        attached: handle.is_some_and(|h| h.activity.driver.load(Ordering::Relaxed)),
+        observers: handle.map_or(0, |h| h.activity.observers.load(Ordering::Relaxed)),
+        owner: operator.then(|| Owner {
+            issuer: record.owner.issuer().to_owned(),
+            user: record.owner.subject().to_owned(),
+        }),
+        idle_at: idle_ms.map(clock::rfc3339),
+        ends_at: record.detail.ends_ms.filter(|_| !over).map(clock::rfc3339),
+        network: "none",
+        ended,
+    }
+}
+
+/// How long ago, of a session's waiting phase.
+#[must_use]
+pub fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,35 @@
+//! Shellgate's gateway: checks the user, starts the task, relays bytes.
+//!
+//! In the order in which a request flows through them:
+
+pub mod config;
+pub mod issuers;
+pub mod state_dir;
+pub mod telemetry;
+
+pub mod gateway;
+
+pub mod http;
+pub mod transport;
+pub mod websocket;
+
+pub mod auth;
+pub mod issuer;
+
+pub mod admission;
+
+pub mod core;
+pub mod registry;
+
+pub mod idle;
+pub mod launcher;
+pub mod session;
+
+pub mod relay;
+
+pub mod reaper;
+
+pub mod audit;
+pub mod clock;
+pub mod refusal;
+pub mod store;

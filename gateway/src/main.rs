@@ -1,0 +1,150 @@
+//! The gateway's command line: reads the configuration, starts the gateway, waits for a signal.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use shellgate_gateway::config::{Config, VARIABLE_PREFIX, verdict};
+use shellgate_gateway::gateway::{Gateway, Sessions};
+use shellgate_gateway::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Exit code for a configuration that does not hold (`EX_USAGE` of sysexits.h).
+const EX_USAGE: u8 = 64;
+
+/// Shellgate's gateway: gives each user of an AI shell an isolated session.
+///
+/// Without a command it serves, as its configuration says: one TOML file, over which variables
+/// named SHELLGATE_GATEWAY__SECTION__KEY are laid. SIGTERM stops the gateway and leaves its
+/// sessions running for the next one; SIGINT (Ctrl-C) stops the sessions too.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration's TOML file.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve, as the configuration says.
+    Serve,
+    /// Serve on this machine for development: everything in one directory, and an issuer that
+    /// signs you in by the URL that it prints. Not for other people.
+    Dev {
+        /// Where everything is kept.
+        #[arg(long, value_name = "DIRECTORY", default_value = ".shellgate")]
+        state: PathBuf,
+    },
+    /// Check the configuration, say everything that is wrong with it, and leave.
+    CheckConfig,
+    /// Show the configuration that is in force, without its secrets.
+    ShowConfig,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    if let Some(Command::Dev { state }) = &arguments.command {
+        let state = std::path::absolute(state).unwrap_or_else(|_| state.clone());
+        let mut default = |key: &str, value: String| {
+            environment.entry(format!("{VARIABLE_PREFIX}{key}")).or_insert(value);
+        };
+        default("SERVER__STATE_DIR", state.to_string_lossy().into_owned());
+        default("AUTH__DEVELOPMENT__ENABLED", "true".to_owned());
+    }
+    let executable_dir = std::env::current_exe()
+        .ok()
+        .and_then(|path| path.parent().map(PathBuf::from))
+        .unwrap_or_default();
+    let loaded = Config::load(arguments.config.as_deref(), &environment, &executable_dir);
+    let config = match (&arguments.command, loaded) {
+        (Some(Command::CheckConfig), loaded) => {
+            println!("{}", verdict(&loaded));
+            return if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EX_USAGE) };
+        }
+        (_, Err(faults)) => {
+            eprintln!("shellgate-gateway: the configuration does not hold:\n{faults}");
+            return ExitCode::from(EX_USAGE);
+        }
+        (Some(Command::ShowConfig), Ok(config)) => {
+            print!("{}", config.show());
+            return ExitCode::SUCCESS;
+        }
+        (_, Ok(config)) => config,
+    };
+    if let Err(error) = telemetry::start(&config.log) {
+        eprintln!("shellgate-gateway: {error}");
+        return ExitCode::from(EX_USAGE);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("shellgate-gateway: no threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shellgate-gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    // Registered before anything is started: a signal that comes early is not lost.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let gateway = Gateway::start(config).await?;
+    match gateway.hello() {
+        Some(hello) => println!("{}\n{hello}", gateway.preflight()),
+        None => tracing::info!(sandbox = %gateway.preflight(), "preflight"),
+    }
+    let mut enters = match gateway.hello() {
+        Some(_) if std::io::stdin().is_terminal() => Some(enters()),
+        Some(_) | None => None,
+    };
+    let sessions = loop {
+        tokio::select! {
+            _ = interrupt.recv() => break Sessions::Stop,
+            _ = terminate.recv() => break Sessions::Leave,
+            Some(()) = async { enters.as_mut()?.recv().await } => {
+                if let Some(link) = gateway.new_link() {
+                    println!("A new link; the one before does not work any more:\n\n    {link}\n");
+                }
+            }
+        }
+    };
+    let left = gateway.sessions();
+    match sessions {
+        Sessions::Stop => eprintln!("Stopping, and {left} session(s) with it."),
+        Sessions::Leave => eprintln!("Stopping; {left} session(s) stay for the next gateway."),
+    }
+    tokio::select! {
+        () = gateway.stop(sessions) => {}
+        _ = interrupt.recv() => eprintln!("Leaving at once; what was not stopped is adopted or stopped next time."),
+    }
+    Ok(())
+}
+
+/// Each time that Enter is pressed. By a thread of its own: a read of a terminal can't be given up,
+/// and must not keep the process from ending.
+fn enters() -> tokio::sync::mpsc::Receiver<()> {
+    let (sender, enters) = tokio::sync::mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            if line.is_err() || sender.blocking_send(()).is_err() {
+                return;
+            }
+        }
+    });
+    enters
+}

@@ -1,0 +1,80 @@
+//! Reconciliation, both ways: sessions that an earlier gateway left get a keeper again; tasks that
+//! belong to no session are stopped; what is old is forgotten.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shellgate_infra::compute::Compute;
+
+use crate::clock;
+use crate::core::Core;
+use crate::launcher::task_name;
+use crate::session::keeper::{Keeper, Places};
+use crate::store::StoreError;
+
+/// How often tasks and sessions are compared, and the store is swept.
+const ROUND: Duration = Duration::from_secs(60);
+
+/// How long an ended session, and the audit trail, are kept.
+const KEPT_MS: i64 = 30 * 86_400_000;
+
+/// Adopts every session that has not ended.
+///
+/// # Errors
+/// Where the store can't be read.
+pub async fn adopt(core: &Arc<Core>) -> Result<usize, StoreError> {
+    let records = core.store.unended().await?;
+    let adopted = records.len();
+    for record in records {
+        let permit = core.admission.adopt_session(&record.owner.key());
+        Keeper::take_charge(core, record, Places { session: permit, start: None });
+    }
+    Ok(adopted)
+}
+
+/// Compares and sweeps until the gateway stops.
+pub async fn run(core: Arc<Core>) {
+    loop {
+        reconcile(&core).await;
+        let now = clock::unix_millis();
+        if let Err(error) = core.store.sweep(now, now - KEPT_MS).await {
+            tracing::warn!(%error, "the store was not swept");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ROUND) => {}
+            () = core.stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Stops tasks that no session of this gateway owns.
+async fn reconcile(core: &Arc<Core>) {
+    // Listed before the sessions: a task that is started meanwhile is not in the list.
+    let tasks = match core.compute.list().await {
+        Ok(tasks) => tasks,
+        Err(error) => {
+            tracing::warn!(%error, "tasks could not be listed");
+            return;
+        }
+    };
+    let owned: HashSet<_> = core
+        .registry
+        .all()
+        .iter()
+        .filter_map(|(_, handle)| task_name(&handle.view.borrow().record))
+        .collect();
+    for task in tasks.into_iter().filter(|task| !owned.contains(task.name())) {
+        // A gateway that leaves takes its sessions from the registry, and leaves their tasks.
+        if core.stopping.is_cancelled() {
+            return;
+        }
+        tracing::warn!(task = %task.name(), "a task without a session is stopped");
+        let grace = core.config.limits.stop_grace.get();
+        if let Err(error) = core.compute.stop(&task, grace).await {
+            tracing::warn!(%error, task = %task.name(), "it was not stopped");
+        } else if let Err(error) = core.compute.forget(task.name()).await {
+            tracing::warn!(%error, task = %task.name(), "it was not forgotten");
+        }
+    }
+}

@@ -1,0 +1,484 @@
+//! A session's keeper: the one task that owns its state. Everybody else sends it a message. It
+//! stores each new state before it acts on it. Bytes do not pass through it.
+
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_channel::mpsc;
+use futures_util::{SinkExt, StreamExt};
+use shellgate_infra::compute::{Compute, TaskEnd};
+use shellgate_protocol::client_leg::{EndReason, Phase};
+use shellgate_protocol::enrolment::Bytes32;
+use shellgate_protocol::{CloseCode, Offset};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::ending::farewell_of;
+use super::{Effect, Event, LinkId, Record, State};
+use crate::admission::{SessionPermit, StartPermit, Ticket};
+use crate::auth::UserId;
+use crate::core::Core;
+use crate::http::link;
+use crate::idle::IdleClock;
+use crate::launcher::{self, LaunchError, Launched};
+use crate::registry::{Handle, View, Waiting};
+use crate::relay::{Activity, Command, Down, News};
+use crate::websocket::Socket;
+use crate::{audit, clock};
+
+mod clocks;
+mod line;
+mod task;
+
+/// Messages that may wait for a keeper.
+const MAILBOX: usize = 32;
+
+/// News that may wait for a keeper.
+const NEWS: usize = 64;
+
+/// How long the end of a task may take after its grace before the gateway asks again.
+const STOP_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long a bridge may take, beyond its program's grace, to hand over the end: it gives a driver
+/// half of that to take it.
+const HAND_OVER: Duration = Duration::from_secs(10);
+
+/// How long the link of a task that is gone may take to be read to its end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How often the two clocks of a live session are looked at.
+const CLOCK_TICK: Duration = Duration::from_secs(5);
+
+/// The longest that clients and bridges are asked to wait before they come back, where the gateway
+/// leaves.
+const RETRY: Duration = Duration::from_millis(1500);
+
+/// How long a store that fails is given before a keeper tries again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// What others may ask of a keeper.
+#[derive(Debug)]
+pub enum Message {
+    /// A bridge has proved who it is: may it in?
+    Proved {
+        /// With which link.
+        link: LinkId,
+        /// With which key.
+        key: Bytes32,
+        /// Whether it showed the launch's enrolment token.
+        token: bool,
+        /// What to say to it: a welcome, or why not.
+        answer: oneshot::Sender<Result<String, Turned>>,
+    },
+    /// It is in, and has been welcomed.
+    Linked {
+        /// With which link.
+        link: LinkId,
+        /// Its WebSocket.
+        socket: Box<Socket>,
+    },
+    /// Somebody wants the session stopped.
+    Stop {
+        /// Why.
+        reason: EndReason,
+        /// Who, where it is a user.
+        actor: Option<UserId>,
+    },
+}
+
+/// Why a bridge is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Turned {
+    /// No key is pinned and no valid token was shown.
+    #[error("no enrolment token")]
+    NoToken,
+    /// Another key is pinned.
+    #[error("another key is pinned for this launch")]
+    AnotherKey,
+    /// An older launch or dial, or a session that stops.
+    #[error("this launch or dial is over")]
+    Stale,
+    /// The store fails; the bridge will call again.
+    #[error("try again")]
+    Later,
+}
+
+/// What a session holds of what there is a limit of.
+pub struct Places {
+    /// Its place among the sessions, until its task is gone.
+    pub session: SessionPermit,
+    /// Where it is new: its user's right to start it, given back where the start fails, and its
+    /// place in the start queue.
+    pub start: Option<(StartPermit, Ticket)>,
+}
+
+type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// One session's keeper.
+pub struct Keeper {
+    core: Arc<Core>,
+    /// Shared with the view while both are the same.
+    record: Arc<Record>,
+    view: Arc<watch::Sender<View>>,
+    activity: Arc<Activity>,
+    inbox: mpsc::Receiver<Message>,
+    launch: Option<Job<Result<Launched, LaunchError>>>,
+    /// Cancelled once nobody wants the session's task any more.
+    unwanted: CancellationToken,
+    gone: Option<Job<TaskEnd>>,
+    relay: Option<Line>,
+    deadline: Option<Instant>,
+    clocks: Option<IdleClock>,
+    next_look: Instant,
+    /// How far a line-mode program's output had got, and when it was seen to move.
+    answered: Option<(Offset, i64)>,
+    dialling_since: Instant,
+    listener: Option<JoinHandle<()>>,
+    told_to_stop: bool,
+    /// Its place in the start queue, until it is launched.
+    turn: Option<Ticket>,
+    /// Kept once it has been live.
+    started: Option<StartPermit>,
+    _place: SessionPermit,
+}
+
+/// The current link's relay.
+struct Line {
+    link: LinkId,
+    commands: mpsc::Sender<Command>,
+    news: mpsc::Receiver<News>,
+    task: JoinHandle<Down>,
+}
+
+/// What woke a keeper up.
+enum Woken {
+    Message(Option<Message>),
+    Launched(Result<Launched, LaunchError>),
+    Gone(TaskEnd),
+    News(Option<News>),
+    LinkDown(Down),
+    Deadline,
+    Clock,
+    /// The gateway stops.
+    Stopping,
+}
+
+impl Keeper {
+    /// Takes charge of a session: a new one, or one that an earlier gateway has left, whose task
+    /// may run.
+    pub fn take_charge(core: &Arc<Core>, record: Record, places: Places) {
+        let (messages, inbox) = mpsc::channel(MAILBOX);
+        let activity = Arc::new(Activity::default());
+        let record = Arc::new(record);
+        let view = View { record: record.clone(), waiting: None, relay: None };
+        let (view, watched) = watch::channel(view);
+        let handle = Handle { keeper: messages, view: watched, activity: activity.clone() };
+        let id = record.id;
+        core.registry.add(id, handle.clone());
+        let (started, turn) = places.start.unzip();
+        let keeper = Box::new(Self {
+            core: core.clone(),
+            record,
+            view: Arc::new(view),
+            activity,
+            inbox,
+            launch: None,
+            unwanted: CancellationToken::new(),
+            gone: None,
+            relay: None,
+            deadline: None,
+            clocks: None,
+            next_look: Instant::now() + CLOCK_TICK,
+            told_to_stop: false,
+            answered: None,
+            dialling_since: Instant::now(),
+            listener: None,
+            turn,
+            started,
+            _place: places.session,
+        });
+        core.tracker.spawn(keeper.keep(handle));
+    }
+
+    /// What happens now and then is boxed, so that it takes no room while nothing happens.
+    async fn keep(mut self: Box<Self>, handle: Handle) {
+        match link::listen(&self.core, self.record.id, self.record.life.link.launch, handle) {
+            Ok(listener) => self.listener = Some(listener),
+            Err(error) => {
+                // Without its socket no bridge can call: the start's deadline ends the session.
+                tracing::error!(session = %self.record.id, %error, "no dial socket");
+            }
+        }
+        Box::pin(self.take_up()).await;
+        while self.record.life.state != State::Ended {
+            let woken = self.wait().await;
+            if matches!(woken, Woken::Stopping) && !self.core.stops_sessions() {
+                return Box::pin(self.leave()).await;
+            }
+            Box::pin(self.handle(woken)).await;
+        }
+        self.bury();
+    }
+
+    /// Does what the stored state asks for: it was stored before it was acted on.
+    async fn take_up(&mut self) {
+        let task = self.record.detail.task.clone();
+        let has_task = task.is_some();
+        if let Some(task) = task {
+            self.watch_task(task);
+        }
+        match self.record.life.state {
+            // The start has its own deadline, counted from its turn.
+            State::Starting => self.start(),
+            // The link died with the gateway that held it. The deadline is a fresh one: nobody
+            // could call while nobody listened.
+            State::Live | State::Severed => {
+                self.record_mut().life.state = State::Severed;
+                self.set_deadline(self.core.config.limits.severed_deadline.get());
+                self.save().await;
+                self.show_waiting(Phase::Reconnecting);
+            }
+            State::Stopping => {
+                self.unwanted.cancel();
+                let reason = self.record.life.reason.unwrap_or(EndReason::Stopped);
+                self.stop_task(reason);
+            }
+            State::Ended => return,
+        }
+        if !has_task && self.record.life.state != State::Starting {
+            // Cut off between the start and the row that names the task.
+            self.find_task();
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let deadline = self.deadline;
+        let tick = self.clocks.as_ref().map(|_| self.next_look);
+        let told = self.told_to_stop;
+        let (news, down) = match &mut self.relay {
+            Some(line) => (Some(&mut line.news), Some(&mut line.task)),
+            None => (None, None),
+        };
+        // Each arm waits for a message or a state that stays: none loses anything when another
+        // one is quicker.
+        tokio::select! {
+            // What a relay reported before it ended counts before its end.
+            biased;
+            news = async { match news { Some(news) => news.next().await, None => pending().await } } => {
+                Woken::News(news)
+            }
+            message = self.inbox.next() => Woken::Message(message),
+            end = job(&mut self.gone) => Woken::Gone(end),
+            launched = job(&mut self.launch) => Woken::Launched(launched),
+            down = async { match down { Some(task) => task.await, None => pending().await } } => {
+                Woken::LinkDown(down.unwrap_or_else(|error| Down::LinkLost(error.to_string())))
+            }
+            () = until(deadline) => Woken::Deadline,
+            () = until(tick) => Woken::Clock,
+            () = self.core.stopping.cancelled(), if !told => Woken::Stopping,
+        }
+    }
+
+    async fn handle(&mut self, woken: Woken) {
+        match woken {
+            Woken::Message(None) => {}
+            Woken::Message(Some(Message::Proved { link, key, token, answer })) => {
+                let said = self.admit(link, key, token).await;
+                let _ = answer.send(said);
+            }
+            Woken::Message(Some(Message::Linked { link, socket })) => {
+                self.linked(link, *socket).await;
+            }
+            Woken::Message(Some(Message::Stop { reason, actor })) => {
+                if !matches!(self.record.life.state, State::Stopping | State::Ended) {
+                    self.note(actor.as_ref(), "session.stop", format!("{reason:?}")).await;
+                }
+                self.step(Event::Stop(reason)).await;
+            }
+            Woken::Launched(launched) => {
+                self.launch = None;
+                self.launched(launched).await;
+            }
+            Woken::Gone(end) => {
+                self.gone = None;
+                self.hear_out().await;
+                self.task_gone(end).await;
+            }
+            Woken::News(Some(news)) => self.hear(news).await,
+            // The relay is about to end; its handle says how.
+            Woken::News(None) => self.relay_ends().await,
+            Woken::LinkDown(down) => self.link_down(&down).await,
+            Woken::Deadline => {
+                self.deadline = None;
+                self.step(Event::Deadline).await;
+            }
+            Woken::Clock => {
+                self.next_look = Instant::now() + CLOCK_TICK;
+                self.look_at_clocks().await;
+            }
+            Woken::Stopping => {
+                self.told_to_stop = true;
+                self.step(Event::Stop(EndReason::Shutdown)).await;
+            }
+        }
+    }
+
+    /// Makes a step, stores what it came to, and does what it asks for.
+    async fn step(&mut self, event: Event) -> Effect {
+        let (life, effect) = self.record.life.step(event);
+        let changed = life != self.record.life;
+        if changed {
+            let now = clock::unix_millis();
+            tracing::info!(
+                session = %self.record.id, from = self.record.life.state.as_str(),
+                to = life.state.as_str(), ?event, "session",
+            );
+            self.record_mut().life = life;
+            self.record_mut().detail.reason = life.reason;
+            match life.state {
+                State::Ended => self.record_mut().ended_ms = Some(now),
+                State::Live => {
+                    self.record_mut().detail.live_ms.get_or_insert(now);
+                    self.start_clocks();
+                    if let Some(started) = self.started.take() {
+                        started.keep();
+                    }
+                }
+                State::Stopping => self.unwanted.cancel(),
+                State::Starting | State::Severed => {}
+            }
+        }
+        if changed || !matches!(effect, Effect::None | Effect::RefuseLink) {
+            self.deadline_of(effect);
+            self.save().await;
+        }
+        self.perform(effect);
+        effect
+    }
+
+    fn deadline_of(&mut self, effect: Effect) {
+        let limits = &self.core.config.limits;
+        match effect {
+            Effect::AwaitLink => self.set_deadline(limits.severed_deadline.get()),
+            Effect::AskToStop(_) => self.set_deadline(limits.stop_grace.get() + HAND_OVER),
+            Effect::StopTask(_) => self.set_deadline(limits.stop_grace.get() + STOP_AGAIN),
+            Effect::Relay(_) | Effect::End(_) => self.deadline = None,
+            Effect::None | Effect::RefuseLink => {}
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::None | Effect::RefuseLink | Effect::Relay(_) => {}
+            Effect::AwaitLink => self.show_waiting(Phase::Reconnecting),
+            Effect::AskToStop(reason) => {
+                let grace = self.core.config.limits.stop_grace.get();
+                if let Some(line) = &mut self.relay {
+                    // A relay that is too busy for it is overruled by the deadline.
+                    let _ = line.commands.try_send(Command::Stop { reason, grace });
+                }
+            }
+            Effect::StopTask(reason) => self.stop_task(reason),
+            Effect::End(_) => {}
+        }
+    }
+
+    fn set_deadline(&mut self, after: Duration) {
+        self.deadline = Some(Instant::now() + after);
+    }
+
+    fn show_waiting(&self, phase: Phase) {
+        let expected_ms = self.core.timings.expected_ms(phase);
+        let waiting = Waiting { phase, position: None, since: Instant::now(), expected_ms };
+        self.view.send_modify(|view| view.waiting = Some(waiting));
+    }
+
+    fn record_mut(&mut self) -> &mut Record {
+        Arc::make_mut(&mut self.record)
+    }
+
+    /// Stores the record, however long the store takes: what is not stored is not acted on.
+    async fn save(&mut self) {
+        while let Err(error) = self.core.store.save(&self.record).await {
+            tracing::error!(session = %self.record.id, %error, "a session was not stored");
+            if !error.is_retryable() || self.core.stopping.is_cancelled() {
+                break;
+            }
+            tokio::time::sleep(STORE_RETRY).await;
+        }
+        let record = self.record.clone();
+        self.view.send_modify(|view| view.record = record);
+    }
+
+    async fn note(&mut self, actor: Option<&UserId>, action: &'static str, detail: String) {
+        audit::record(&self.core.store, Some(self.record.id), actor, action, detail).await;
+    }
+
+    /// The gateway leaves and the session stays: both legs are told when to come back.
+    async fn leave(mut self) {
+        let retry = clock::chance(RETRY);
+        if let Some(mut line) = self.relay.take() {
+            let _ = line.commands.send(Command::Goaway(retry)).await;
+            let reason = "the gateway is going away".to_owned();
+            let _ = line.commands.send(Command::Finish(CloseCode::Restart, reason)).await;
+            let _ = (&mut line.task).await;
+            self.hear_rest(&mut line).await;
+        }
+        self.close_listener();
+        self.core.registry.remove(self.record.id);
+    }
+
+    /// It is over: the clients learn it, and what the task had is given back.
+    fn bury(mut self) {
+        let (code, reason) = farewell_of(&self.record);
+        if let Some(mut line) = self.relay.take() {
+            let finish = Command::Finish(code, reason);
+            self.core.tracker.spawn(async move {
+                let _ = line.commands.send(finish).await;
+                let _ = line.task.await;
+            });
+        }
+        self.view.send_modify(|view| {
+            view.relay = None;
+            view.waiting = None;
+        });
+        self.close_listener();
+        self.core.registry.remove(self.record.id);
+        let (core, id) = (self.core.clone(), self.record.id);
+        let name = launcher::task_name(&self.record);
+        self.core.tracker.spawn(async move {
+            if let Some(name) = name
+                && let Err(error) = core.compute.forget(&name).await
+            {
+                tracing::warn!(%error, task = %name, "a task was not forgotten");
+            }
+            if let Err(error) = tokio::fs::remove_dir_all(core.dial_directory(id)).await {
+                tracing::debug!(%error, session = %id, "no dial directory to remove");
+            }
+        });
+    }
+
+    fn close_listener(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            listener.abort();
+        }
+    }
+}
+
+async fn job<T>(job: &mut Option<Job<T>>) -> T {
+    match job {
+        Some(job) => job.await,
+        None => pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,112 @@
+//! A keeper's dealings with its session's task: how it is started, found, watched and stopped.
+
+use shellgate_infra::compute::{Compute, TaskEnd, TaskRef};
+use shellgate_protocol::client_leg::{EndReason, Phase};
+use tokio::time::Instant;
+
+use super::{Keeper, STOP_AGAIN};
+use crate::launcher::{self, LaunchError, Launched};
+use crate::session::{Event, State};
+
+impl Keeper {
+    pub(super) fn start(&mut self) {
+        let (core, record, view) = (self.core.clone(), self.record.clone(), self.view.clone());
+        let (unwanted, turn) = (self.unwanted.clone(), self.turn.take());
+        self.launch = Some(Box::pin(async move {
+            launcher::launch(&core, &record, turn, &view, &unwanted).await
+        }));
+    }
+
+    /// Looks for the task of a session that should have one and names none.
+    pub(super) fn find_task(&mut self) {
+        let (core, record) = (self.core.clone(), self.record.clone());
+        self.launch = Some(Box::pin(async move { launcher::find(&core, &record).await }));
+    }
+
+    pub(super) async fn launched(&mut self, launched: Result<Launched, LaunchError>) {
+        match launched {
+            Ok(Launched { task, turned }) => {
+                self.record_mut().detail.task = Some(task.clone());
+                self.watch_task(task);
+                self.dialling_since = Instant::now();
+                match self.record.life.state {
+                    State::Starting => {
+                        let deadline = self.core.config.limits.start_deadline.get();
+                        self.set_deadline(deadline.saturating_sub(turned.elapsed()));
+                        self.show_waiting(Phase::Dialling);
+                    }
+                    // Its bridge was quicker than the news of its start, or has been found again.
+                    State::Live | State::Severed => {}
+                    State::Stopping | State::Ended => {
+                        let reason = self.record.life.reason.unwrap_or(EndReason::Stopped);
+                        self.stop_task(reason);
+                    }
+                }
+                self.save().await;
+            }
+            Err(LaunchError::NoTask) => {
+                self.record_mut().detail.evidence.get_or_insert("there is no such task".into());
+                self.step(Event::TaskGone).await;
+            }
+            Err(error) => {
+                tracing::warn!(session = %self.record.id, %error, "a start failed");
+                self.record_mut().detail.evidence.get_or_insert(error.to_string());
+                if !error.may_have_started() {
+                    self.step(Event::StartFailed).await;
+                } else if self.record.life.state == State::Starting {
+                    // Its place is given back when what was started is gone, and not before.
+                    self.step(Event::Deadline).await;
+                } else {
+                    self.find_task();
+                }
+            }
+        }
+    }
+
+    pub(super) fn watch_task(&mut self, task: TaskRef) {
+        let core = self.core.clone();
+        self.gone = Some(Box::pin(async move {
+            loop {
+                match core.compute.wait(&task).await {
+                    Ok(end) => return end,
+                    Err(error) => {
+                        tracing::warn!(%error, task = %task.name(), "a task can't be watched");
+                        tokio::time::sleep(STOP_AGAIN).await;
+                    }
+                }
+            }
+        }));
+    }
+
+    pub(super) async fn task_gone(&mut self, end: TaskEnd) {
+        let detail = &mut self.record_mut().detail;
+        let log = end.log_tail.trim();
+        let evidence = if log.is_empty() {
+            format!("the task is gone: {}", end.evidence)
+        } else {
+            format!("the task is gone: {}; it said: {log}", end.evidence)
+        };
+        detail.evidence.get_or_insert(evidence);
+        self.step(Event::TaskGone).await;
+    }
+
+    /// Stops the task beside the keeper: its end comes as news of its own.
+    pub(super) fn stop_task(&mut self, reason: EndReason) {
+        let grace = self.core.config.limits.stop_grace.get();
+        self.set_deadline(grace + STOP_AGAIN);
+        let Some(task) = self.record.detail.task.clone() else {
+            // A start that is under way hears that it is not wanted, and says what came of it.
+            if self.launch.is_none() {
+                self.find_task();
+            }
+            return;
+        };
+        tracing::info!(session = %self.record.id, ?reason, "stopping the task");
+        let core = self.core.clone();
+        self.core.tracker.spawn(async move {
+            if let Err(error) = core.compute.stop(&task, grace).await {
+                tracing::warn!(%error, task = %task.name(), "a task was not stopped");
+            }
+        });
+    }
+}

@@ -1,0 +1,221 @@
+//! The byte streams below both legs' WebSockets, read through buffers that are lent, not owned.
+//! Knows nothing of what the bytes mean.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use nix::sys::socket::sockopt::TcpUserTimeout;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// Size of a lent read buffer, in bytes: two of the largest messages of the link leg.
+const LENT: usize = 128 * 1024;
+
+/// Buffers that a worker thread keeps for the next reader. One is in use at a time while messages
+/// arrive whole; the others serve connections whose message was cut by a read.
+const KEPT: usize = 16;
+
+thread_local! {
+    static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn lend() -> Box<[u8]> {
+    POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; LENT].into_boxed_slice())
+}
+
+fn give_back(buffer: Box<[u8]>) {
+    POOL.with_borrow_mut(|pool| {
+        if pool.len() < KEPT {
+            pool.push(buffer);
+        }
+    });
+}
+
+/// What the operating system carries the bytes over.
+#[derive(Debug)]
+enum Carrier {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A connection that reads from the system in large pieces without owning a large buffer: an idle
+/// one costs nothing, and a flood takes one system call for 128 KiB.
+#[derive(Debug)]
+pub struct Transport {
+    carrier: Carrier,
+    lent: Option<Lent>,
+}
+
+#[derive(Debug)]
+struct Lent {
+    buffer: Box<[u8]>,
+    from: usize,
+    to: usize,
+}
+
+impl From<TcpStream> for Transport {
+    fn from(stream: TcpStream) -> Self {
+        Self { carrier: Carrier::Tcp(stream), lent: None }
+    }
+}
+
+impl From<UnixStream> for Transport {
+    fn from(stream: UnixStream) -> Self {
+        Self { carrier: Carrier::Unix(stream), lent: None }
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            give_back(lent.buffer);
+        }
+    }
+}
+
+impl Transport {
+    /// Breaks the connection once what was written has lain unread for so long: by then the peer is
+    /// gone, or does not read. On one machine it can't be gone, and its socket's buffer is small.
+    pub fn give_up_after(&self, unread: Duration) {
+        if let Carrier::Tcp(stream) = &self.carrier {
+            let millis = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
+            let set = nix::sys::socket::setsockopt(stream, TcpUserTimeout, &millis);
+            if let Err(error) = set {
+                tracing::debug!(%error, "a connection keeps its timeouts");
+            }
+        }
+    }
+
+    /// Hands out what the lent buffer still has; gives the buffer back once it is empty.
+    fn serve(&mut self, out: &mut ReadBuf<'_>) -> bool {
+        let Some(lent) = &mut self.lent else { return false };
+        let len = out.remaining().min(lent.to - lent.from);
+        out.put_slice(&lent.buffer[lent.from..lent.from + len]);
+        lent.from += len;
+        if lent.from == lent.to
+            && let Some(lent) = self.lent.take()
+        {
+            give_back(lent.buffer);
+        }
+        true
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.serve(out) {
+            return Poll::Ready(Ok(()));
+        }
+        // A reader with room of its own needs none of ours.
+        if out.remaining() >= LENT {
+            return poll_carrier(&mut this.carrier, cx, out);
+        }
+        let mut buffer = lend();
+        let mut read = ReadBuf::new(&mut buffer);
+        let polled = poll_carrier(&mut this.carrier, cx, &mut read);
+        let to = read.filled().len();
+        match polled {
+            Poll::Ready(Ok(())) if to > 0 => {
+                this.lent = Some(Lent { buffer, from: 0, to });
+                this.serve(out);
+                Poll::Ready(Ok(()))
+            }
+            other => {
+                give_back(buffer);
+                other
+            }
+        }
+    }
+}
+
+fn poll_carrier(
+    carrier: &mut Carrier,
+    cx: &mut Context<'_>,
+    out: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    match carrier {
+        Carrier::Tcp(stream) => Pin::new(stream).poll_read(cx, out),
+        Carrier::Unix(stream) => Pin::new(stream).poll_read(cx, out),
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Carrier::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Carrier::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Carrier::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Carrier::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn small_reads_see_every_byte_of_a_large_one() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+        let sent: Vec<u8> = (0..100_000u32).flat_map(u32::to_be_bytes).collect();
+        let expected = sent.clone();
+        let writer = async {
+            theirs.write_all(&sent).await.expect("written");
+            drop(theirs);
+        };
+        let reader = async {
+            let mut transport = Transport::from(ours);
+            let (mut got, mut piece) = (Vec::new(), [0; 777]);
+            loop {
+                match transport.read(&mut piece).await.expect("read") {
+                    0 => return (got, transport.lent.is_none()),
+                    n => got.extend_from_slice(&piece[..n]),
+                }
+            }
+        };
+        let ((), (got, given_back)) = tokio::join!(writer, reader);
+        assert!(got == expected);
+        assert!(given_back);
+    }
+}

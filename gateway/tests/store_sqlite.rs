@@ -1,0 +1,236 @@
+//! The store in a real SQLite file: what must be one write is one write, and what was stored is
+//! found again.
+
+use std::time::{Duration, SystemTime};
+
+use shellgate_gateway::auth::ticket::{Ticket, TicketGrant};
+use shellgate_gateway::auth::{Identity, Scopes, UserId};
+use shellgate_gateway::session::{Detail, Life, LinkId, Record, State};
+use shellgate_gateway::store::{Page, Sqlite, StoreError};
+use shellgate_protocol::client_leg::{EndReason, Mode, Role};
+use shellgate_protocol::enrolment::Bytes32;
+use shellgate_protocol::{Dial, Launch, SessionId, TerminalSize};
+
+struct Place {
+    store: Sqlite,
+    directory: tempfile::TempDir,
+}
+
+async fn place() -> Place {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory).await;
+    Place { store, directory }
+}
+
+async fn open(directory: &tempfile::TempDir) -> Sqlite {
+    Sqlite::open(&directory.path().join("test.db"), Duration::from_millis(200))
+        .await
+        .expect("a store")
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new("https://issuer.example", name).expect("a user")
+}
+
+fn session(owner: &UserId, name: Option<&str>) -> Record {
+    Record {
+        id: SessionId::generate(),
+        owner: owner.clone(),
+        name: name.map(str::to_owned),
+        life: Life { state: State::Starting, link: link(0), reason: None },
+        pinned_key: None,
+        created_ms: 1_700_000_000_000,
+        ended_ms: None,
+        detail: Detail {
+            template: "default".into(),
+            mode: Mode::Terminal,
+            size: TerminalSize::DEFAULT,
+            task: None,
+            live_ms: None,
+            ends_ms: None,
+            reason: None,
+            exit: None,
+            evidence: None,
+            last_screen: None,
+        },
+    }
+}
+
+fn link(dial: u32) -> LinkId {
+    LinkId { launch: Launch(1), dial: Dial(dial) }
+}
+
+#[tokio::test]
+async fn what_was_stored_is_found_after_a_restart() {
+    let Place { store, directory } = place().await;
+    let mut record = session(&user("ada"), Some("main"));
+    store.insert(&record).await.unwrap();
+    record.life.state = State::Stopping;
+    record.life.reason = Some(EndReason::Idle);
+    record.detail.reason = record.life.reason;
+    record.detail.evidence = Some("nobody typed".into());
+    store.save(&record).await.unwrap();
+    store.close().await;
+    let store = open(&directory).await;
+    assert_eq!(store.find(record.id).await.unwrap().unwrap(), record);
+    assert_eq!(store.unended().await.unwrap(), [record]);
+}
+
+#[tokio::test]
+async fn a_name_belongs_to_one_live_session_of_its_user() {
+    let Place { store, directory: _held } = place().await;
+    let mut first = session(&user("ada"), Some("main"));
+    store.insert(&first).await.unwrap();
+    let again = store.insert(&session(&user("ada"), Some("main"))).await;
+    assert!(matches!(again, Err(StoreError::NameTaken(id)) if id == first.id));
+    store.insert(&session(&user("grace"), Some("main"))).await.unwrap();
+    first.life.state = State::Ended;
+    first.ended_ms = Some(1_700_000_001_000);
+    store.save(&first).await.unwrap();
+    store.insert(&session(&user("ada"), Some("main"))).await.unwrap();
+    store.insert(&session(&user("ada"), None)).await.unwrap();
+    store.insert(&session(&user("ada"), None)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_launch_has_one_key_and_ever_newer_dials() {
+    let Place { store, directory: _held } = place().await;
+    let record = session(&user("ada"), None);
+    store.insert(&record).await.unwrap();
+    let [ours, theirs] = [Bytes32([1; 32]), Bytes32([2; 32])];
+    assert!(store.enrol(record.id, link(1), &ours).await.unwrap());
+    assert!(!store.enrol(record.id, link(2), &theirs).await.unwrap(), "another key");
+    assert!(!store.enrol(record.id, link(1), &ours).await.unwrap(), "an old dial");
+    let other_launch = LinkId { launch: Launch(2), dial: Dial(3) };
+    assert!(!store.enrol(record.id, other_launch, &ours).await.unwrap(), "another launch");
+    assert!(store.enrol(record.id, link(2), &ours).await.unwrap());
+    let stored = store.find(record.id).await.unwrap().unwrap();
+    assert_eq!((stored.pinned_key, stored.life.link), (Some(ours), link(2)));
+}
+
+#[tokio::test]
+async fn of_two_bridges_with_one_token_exactly_one_gets_in() {
+    let Place { store, directory: _held } = place().await;
+    let record = session(&user("ada"), None);
+    store.insert(&record).await.unwrap();
+    let keys = [1, 2].map(|n| Bytes32([n; 32]));
+    let (first, second) = tokio::join!(
+        store.enrol(record.id, link(1), &keys[0]),
+        store.enrol(record.id, link(1), &keys[1])
+    );
+    assert!(first.unwrap() != second.unwrap());
+}
+
+#[tokio::test]
+async fn a_ticket_opens_once() {
+    let Place { store, directory: _held } = place().await;
+    let now = SystemTime::now();
+    let holder = Identity {
+        user: user("ada"),
+        scopes: Scopes { read: true, observe: false, admin: false },
+        expires_at: now + Duration::from_secs(600),
+    };
+    let ticket = Ticket::mint().unwrap();
+    let session = SessionId::generate();
+    let grant = TicketGrant::new(&holder, session, Role::Observer, None, now);
+    store.keep_ticket(&ticket.hash(), &grant).await.unwrap();
+    let hash = ticket.hash();
+    let (first, second) = tokio::join!(store.use_ticket(&hash), store.use_ticket(&hash));
+    let used = [first.unwrap(), second.unwrap()];
+    let used: Vec<_> = used.into_iter().flatten().collect();
+    let [used] = used.as_slice() else { panic!("used {} times", used.len()) };
+    assert_eq!((used.session, used.role, &used.user), (session, Role::Observer, &holder.user));
+    assert_eq!(used.scopes, holder.scopes);
+}
+
+#[tokio::test]
+async fn every_user_keeps_a_uid_and_the_range_ends() {
+    let Place { store, directory } = place().await;
+    let range = 70_000..=70_001;
+    let ada = store.uid("ada", &range).await.unwrap();
+    let grace = store.uid("grace", &range).await.unwrap();
+    assert_eq!([ada, grace], [70_000, 70_001]);
+    assert!(matches!(store.uid("joan", &range).await, Err(StoreError::NoUidLeft)));
+    store.close().await;
+    let store = open(&directory).await;
+    assert_eq!(store.uid("ada", &range).await.unwrap(), ada);
+}
+
+#[tokio::test]
+async fn pages_lead_from_the_youngest_to_the_oldest() {
+    let Place { store, directory: _held } = place().await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let record = session(&user("ada"), None);
+        store.insert(&record).await.unwrap();
+        ids.push(record.id);
+    }
+    store.insert(&session(&user("grace"), None)).await.unwrap();
+    ids.reverse();
+    let mut page = Page { owner: Some(user("ada")), limit: 2, ..Page::default() };
+    let mut seen = Vec::new();
+    loop {
+        let records = store.list(&page).await.unwrap();
+        let Some(last) = records.last() else { break };
+        page.before = Some(last.id);
+        seen.extend(records.iter().map(|record| record.id));
+    }
+    assert_eq!(seen, ids);
+}
+
+#[tokio::test]
+async fn a_locked_database_is_an_answer_and_not_a_wait_for_ever() {
+    let Place { store, directory } = place().await;
+    let record = session(&user("ada"), None);
+    let path = directory.path().join("test.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let refused = store.insert(&record).await;
+    assert!(refused.is_err_and(|error| error.is_retryable()));
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    store.insert(&record).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_file_is_written_anew_with_all_that_was_stored() {
+    for beside in [vec![], vec!["-wal", "-shm"]] {
+        let Place { store, directory } = place().await;
+        let (first, second) = (session(&user("ada"), None), session(&user("ada"), None));
+        store.insert(&first).await.unwrap();
+        let path = directory.path().join("test.db");
+        for end in [vec![""], beside].concat() {
+            std::fs::remove_file(format!("{}{end}", path.display())).unwrap();
+        }
+        assert_eq!(store.find(first.id).await.unwrap().unwrap(), first);
+        store.insert(&second).await.unwrap();
+        assert_eq!(store.find(second.id).await.unwrap().unwrap(), second);
+        // As after a crash: nothing is closed in good order.
+        let found = open(&directory).await;
+        assert_eq!(found.unended().await.unwrap(), [first, second]);
+        store.check().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_in_its_place_takes_nothing_until_it_is_back() {
+    let Place { store, directory } = place().await;
+    let (first, second) = (session(&user("ada"), None), session(&user("ada"), None));
+    store.insert(&first).await.unwrap();
+    let (path, aside) = (directory.path().join("test.db"), directory.path().join("aside.db"));
+    std::fs::rename(&path, &aside).unwrap();
+    for put_there in [None, Some("another file")] {
+        if let Some(text) = put_there {
+            std::fs::write(&path, text).unwrap();
+        }
+        let refused = store.insert(&second).await.unwrap_err();
+        assert!(matches!(refused, StoreError::NotInPlace(_)) && refused.is_retryable());
+        assert!(store.check().await.is_err());
+        assert_eq!(store.find(first.id).await.unwrap().unwrap(), first, "it can be read");
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "another file", "it is not touched");
+    std::fs::rename(&aside, &path).unwrap();
+    store.insert(&second).await.unwrap();
+    store.close().await;
+    assert_eq!(open(&directory).await.unended().await.unwrap(), [first, second]);
+}

@@ -1,0 +1,54 @@
+//! Secrets: what a user's programs may know. Knows keys and names, not users.
+
+pub mod file;
+
+use std::fmt;
+use std::future::Future;
+
+/// One secret with its version. `Debug` shows its name and version only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretValue {
+    /// Letters, digits, `_`, `-`, `.`; not beginning with a dot; at most 64.
+    pub name: String,
+    /// Changes with the value: what an audit says was read.
+    pub version: String,
+    /// Its bytes, at most 64 KiB.
+    pub value: Vec<u8>,
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretValue")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why secrets can't be had. No text of it contains a value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// What is there is not as it must be: open to others, not to be parsed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The operating system said no.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What it said.
+        source: std::io::Error,
+    },
+}
+
+/// Keeps secrets: some for everybody, some for one user, whose own come before the shared ones.
+///
+/// A name that is not there is left out, not an error. What was changed is seen by the next read.
+pub trait Secrets: Send + Sync {
+    /// The secrets of these names for the user with this key.
+    fn read(
+        &self,
+        user: &str,
+        names: &[String],
+    ) -> impl Future<Output = Result<Vec<SecretValue>, SecretError>> + Send;
+}

@@ -1,0 +1,44 @@
+# Builds the fuzz targets and runs each for SECONDS_EACH (10) on its kept corpus. New inputs that
+# reach new code go to fuzz/target/corpus; a crash leaves its input in fuzz/artifacts and fails.
+
+. scripts/setup.sh
+
+seconds_each=${SECONDS_EACH:-10}
+
+need_rust
+need_c_compiler
+# libFuzzer is C++.
+have c++ || install_packages g++ || true
+have c++ || stop "A C++ compiler is missing. Install it: $(install_command g++)"
+
+# What `cargo fuzz` passes, without a sanitizer: our parsers are safe Rust. With --target, build
+# scripts and procedural macros go without counters.
+host=$(host_triple)
+counters='-Cpasses=sancov-module
+-Cllvm-args=-sanitizer-coverage-level=4
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters
+-Cllvm-args=-sanitizer-coverage-pc-table
+-Cllvm-args=-sanitizer-coverage-trace-compares
+-Ccodegen-units=1
+--cfg=fuzzing'
+say "Building the fuzz targets"
+RUSTFLAGS=$(echo $counters) CARGO_TARGET_DIR="$PWD/fuzz/target" \
+    cargo build --quiet --locked --manifest-path fuzz/Cargo.toml --bins --target "$host"
+
+failed=
+for source in fuzz/targets/*.rs; do
+    target=$(basename "$source" .rs)
+    say "$target, $seconds_each s"
+    mkdir -p "fuzz/target/corpus/$target" fuzz/artifacts
+    log=fuzz/target/$target.log
+    # 16 KiB is the largest control message of a client, and more than any other parser needs.
+    if ! "fuzz/target/$host/debug/$target" "fuzz/target/corpus/$target" "fuzz/corpus/$target" \
+        -max_total_time="$seconds_each" -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
+        -artifact_prefix="fuzz/artifacts/$target-" -print_final_stats=1 >"$log" 2>&1; then
+        tail -n 60 "$log"
+        failed="$failed $target"
+    fi
+    sed -n 's/^stat::number_of_executed_units: */    runs: /p; s/^INFO: *\([0-9]* files found.*\)/    \1/p' "$log"
+    sed -n 's/^.*\(cov: [0-9]*\).*$/    \1/p' "$log" | tail -n 1
+done
+[ -z "$failed" ] || { echo "error: inputs that break:$failed (see fuzz/artifacts)"; exit 1; }

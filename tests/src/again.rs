@@ -1,0 +1,78 @@
+//! The same stories once more as an ordinary user: runs the test program again with another uid.
+//! Knows no story.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::unistd::Uid;
+
+use crate::binaries;
+
+/// A uid that is nobody's account, outside of what a gateway gives to its users.
+const ORDINARY: u32 = 54_321;
+
+/// Runs the tests of a module (its `module_path!()`) again, all but the one named `but`, as an
+/// ordinary user. Where this is one already, it says so and does nothing.
+///
+/// # Panics
+/// Where one of them fails.
+pub fn as_an_ordinary_user(module: &str, but: &str) {
+    if !Uid::effective().is_root() {
+        println!("these tests run as an ordinary user already");
+        return;
+    }
+    let place = tempfile::Builder::new().prefix("shellgate-again-").tempdir().expect("a place");
+    let home = place.path();
+    chown(home, Some(ORDINARY), Some(ORDINARY)).expect("root may");
+    let test = reachable(home);
+    // The first part is the test program's own name, which names no test.
+    let (_, module) = module.split_once("::").expect("a module of a test program");
+    let ran = Command::new(test)
+        .arg(format!("{module}::"))
+        .args(["--skip", but, "--test-threads", "2"])
+        .current_dir(home)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("HOME", home)
+        .env("TMPDIR", home)
+        .uid(ORDINARY)
+        .gid(ORDINARY)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the test program runs again");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    print!("{said}");
+    eprint!("{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "as an ordinary user: {}", ran.status);
+    assert!(!said.contains("running 0 tests"), "no test is named {module}");
+    let left: Vec<_> = std::fs::read_dir(home).expect("it is there").flatten().collect();
+    let left: Vec<_> = left.iter().map(std::fs::DirEntry::file_name).collect();
+    assert!(left.iter().all(|name| name == "copy"), "temporary files are left: {left:?}");
+}
+
+/// The test program where everybody can run it: itself, or a copy with the programs beside it.
+fn reachable(home: &Path) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let programs = binaries::folder();
+    if test.ancestors().skip(1).all(is_open) {
+        return test;
+    }
+    let copy = home.join("copy");
+    let deps = copy.join("deps");
+    std::fs::create_dir_all(&deps).expect("a folder");
+    for program in ["shellgate-gateway", "shellgate-bridge", "shellgate"] {
+        std::fs::copy(programs.join(program), copy.join(program)).expect("copied");
+    }
+    let copied = deps.join(test.file_name().expect("a program has a name"));
+    std::fs::copy(&test, &copied).expect("copied");
+    copied
+}
+
+/// Whether everybody may go through a directory.
+fn is_open(directory: &Path) -> bool {
+    directory
+        .metadata()
+        .is_ok_and(|about| about.permissions().mode() & 0o001 != 0 || about.uid() == ORDINARY)
+}

@@ -1,0 +1,204 @@
+//! A bridge played by hand, for what no honest bridge does: dials a session's socket, and says
+//! what the test wants said. Knows the link leg and no program.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use shellgate_protocol::client_leg::{InputStart, OutputStart, Resume};
+use shellgate_protocol::enrolment::{Bytes32, Bytes64, encode, token_message, transcript};
+use shellgate_protocol::frame::{Frame, Kind, LinkFrame};
+use shellgate_protocol::{
+    ChannelNumber, Dial, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Launch, Offset,
+    SessionId, TerminalSize, ToBridge,
+};
+use tokio::net::UnixStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::link::connect;
+use crate::{World, within};
+
+/// A script in the bridge's place: it waits, and leaves the talking to the test.
+const SILENT: &str = "#!/bin/sh\nexec sleep 1000\n";
+
+/// Who a bridge says it is.
+pub struct Played {
+    session: SessionId,
+    socket: PathBuf,
+    key: Ed25519KeyPair,
+    /// The launch that it says it is of.
+    pub launch: Launch,
+    /// The how-many-th dial that it says this is.
+    pub dial: Dial,
+    /// The enrolment token that it shows.
+    pub token: Option<String>,
+}
+
+/// A link of such a bridge.
+pub struct PlayedLink {
+    socket: WebSocketStream<UnixStream>,
+}
+
+/// Why a bridge was not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// The upgrade was refused with this HTTP status.
+    Refused(u16),
+    /// The link was closed with this code and these words.
+    Closed(u16, String),
+    /// The connection broke.
+    Broken,
+}
+
+/// A bridge for [`crate::WorldBuilder::set`]'s `sandbox.bridge` that never dials.
+#[must_use]
+pub fn silent(folder: &Path) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join("silent-bridge");
+    std::fs::write(&path, SILENT).expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    path
+}
+
+impl Played {
+    /// A bridge with a new key and the enrolment token of a session's first launch.
+    #[must_use]
+    pub fn new(world: &World, session: SessionId) -> Self {
+        let mut played = Self {
+            session,
+            socket: world.dial_directory(session).join("dial.sock"),
+            key: Ed25519KeyPair::generate().expect("a key"),
+            launch: Launch(1),
+            dial: Dial(1),
+            token: None,
+        };
+        played.token = Some(played.token_of(&world.state(), session));
+        played
+    }
+
+    /// The enrolment token of a session's first launch, as only the gateway can make it.
+    #[must_use]
+    pub fn token_of(&self, state: &Path, session: SessionId) -> String {
+        let key = std::fs::read(state.join("enrolment.key")).expect("the gateway has a key");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        encode(hmac::sign(&key, &token_message(session, Launch(1))).as_ref())
+    }
+
+    /// Dials, proves who it is, and waits for `welcome`.
+    ///
+    /// # Errors
+    /// Where it was turned away.
+    pub async fn enrols(&self) -> Result<(PlayedLink, ToBridge), TurnedAway> {
+        let mut link = self.dials(&format!("/internal/task/{}", self.session)).await?;
+        let nonce = Bytes32([7; 32]);
+        let key = Bytes32(self.key.public_key().as_ref().try_into().expect("32 bytes"));
+        let (launch, dial) = (self.launch, self.dial);
+        let version = "played".to_owned();
+        link.says(&FromBridge::Hello { key, nonce, launch, dial, version, can: vec![] }).await;
+        let ToBridge::Challenge { nonce: theirs } = link.hears().await? else {
+            panic!("`challenge` comes first")
+        };
+        let said = transcript(&nonce, &theirs, self.session, launch, dial, None);
+        let signature = Bytes64(self.key.sign(&said).as_ref().try_into().expect("64 bytes"));
+        link.says(&FromBridge::Proof { signature }).await;
+        let welcome = link.hears().await?;
+        Ok((link, welcome))
+    }
+
+    /// Dials a path of the session's socket.
+    ///
+    /// # Errors
+    /// Where the upgrade is refused.
+    pub async fn dials(&self, path: &str) -> Result<PlayedLink, TurnedAway> {
+        let url = format!("ws://gateway{path}");
+        let mut request = url.into_client_request().expect("a request");
+        let headers = request.headers_mut();
+        headers.insert("sec-websocket-protocol", HeaderValue::from_static(LINK_SUBPROTOCOL));
+        if let Some(token) = &self.token {
+            let token = HeaderValue::from_str(token).expect("a header's value");
+            headers.insert(INTERNAL_TOKEN_HEADER, token);
+        }
+        let stream = within("a dial", async {
+            loop {
+                match connect(&self.socket).await {
+                    Ok(stream) => return stream,
+                    // The gateway binds it a moment after the session is there.
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        })
+        .await;
+        match within("an upgrade", client_async(request, stream)).await {
+            Ok((socket, _)) => Ok(PlayedLink { socket }),
+            Err(Error::Http(answer)) => Err(TurnedAway::Refused(answer.status().as_u16())),
+            Err(_) => Err(TurnedAway::Broken),
+        }
+    }
+}
+
+impl PlayedLink {
+    /// Says something.
+    pub async fn says(&mut self, message: &FromBridge) {
+        let text = serde_json::to_string(message).expect("JSON");
+        self.sends(Message::text(text)).await;
+    }
+
+    /// Sends a message. That the gateway has closed meanwhile is heard, not felt.
+    pub async fn sends(&mut self, message: Message) {
+        let _ = within("a message is sent", self.socket.send(message)).await;
+    }
+
+    /// Sends a frame on a channel.
+    pub async fn sends_frame(&mut self, channel: ChannelNumber, offset: u64, bytes: &[u8]) {
+        let offset = Offset::new(offset).expect("an offset");
+        let payload = Bytes::copy_from_slice(bytes);
+        let inner = Frame { kind: Kind::Data, offset, payload }.to_bytes();
+        self.sends(Message::Binary(LinkFrame { channel, inner }.to_bytes())).await;
+    }
+
+    /// The next control message from the gateway.
+    ///
+    /// # Errors
+    /// Where the link ends instead.
+    pub async fn hears(&mut self) -> Result<ToBridge, TurnedAway> {
+        loop {
+            return match within("a message for the bridge", self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => {
+                    Ok(serde_json::from_str(&text).expect("a control message"))
+                }
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    Err(TurnedAway::Closed(frame.code.into(), frame.reason.to_string()))
+                }
+                Some(Ok(Message::Close(None)) | Err(_)) | None => Err(TurnedAway::Broken),
+                Some(Ok(_)) => continue,
+            };
+        }
+    }
+
+    /// Waits for the link's end, whatever is said before.
+    pub async fn ends(&mut self) -> TurnedAway {
+        loop {
+            if let Err(end) = self.hears().await {
+                return end;
+            }
+        }
+    }
+
+    /// Answers the next `open`: output and input begin at 0. Gives the channel.
+    pub async fn opens(&mut self) -> ChannelNumber {
+        loop {
+            if let ToBridge::Open { channel, .. } = self.hears().await.expect("`open`") {
+                let output = OutputStart { from: Offset::ZERO, resume: Resume::Exact };
+                let input = InputStart { applied: Offset::ZERO };
+                let size = TerminalSize::DEFAULT;
+                self.says(&FromBridge::Attached { channel, output, input, size }).await;
+                return channel;
+            }
+        }
+    }
+}

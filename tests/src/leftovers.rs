@@ -1,0 +1,119 @@
+//! What a world must not leave behind: processes, rows, sockets, control groups, files. Knows the
+//! layout of a gateway's state directory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use shellgate_protocol::SessionId;
+use sqlx::{Connection, Row};
+
+use crate::clock;
+
+/// A process: its number on this machine, and when it started, in clock ticks since boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    start_time: u64,
+}
+
+impl Process {
+    fn lives(self) -> bool {
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
+            return false;
+        };
+        // The name may hold anything; what follows its last bracket is fixed.
+        let rest: Vec<&str> =
+            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let is_zombie = rest.first() == Some(&"Z");
+        !is_zombie && rest.get(19).and_then(|text| text.parse().ok()) == Some(self.start_time)
+    }
+}
+
+/// A task, as a gateway's compute provider records it.
+#[derive(Debug, Deserialize)]
+struct Task {
+    name: String,
+    groups: Vec<PathBuf>,
+    outermost: Option<Process>,
+    first: Option<Process>,
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers {
+    processes: BTreeMap<Process, String>,
+    groups: BTreeMap<PathBuf, String>,
+}
+
+impl Leftovers {
+    /// Notes all tasks that are there now.
+    pub(crate) fn look(&mut self, state: &Path) {
+        for task in tasks(state) {
+            for process in [task.outermost, task.first].into_iter().flatten() {
+                self.processes.insert(process, task.name.clone());
+            }
+            self.groups.extend(task.groups.into_iter().map(|group| (group, task.name.clone())));
+        }
+    }
+
+    /// The first process inside a session's sandbox: its bridge.
+    pub(crate) fn first_process(&self, state: &Path, session: SessionId) -> Process {
+        let tasks = tasks(state);
+        let task = tasks.iter().find(|task| task.name.starts_with(&session.to_string()));
+        task.and_then(|task| task.first).expect("the session has a task")
+    }
+
+    /// Fails where anything is left.
+    pub(crate) async fn assert_none(&self, state: &Path, tmp: &Path) {
+        let mut left: Vec<String> = Vec::new();
+        left.extend(tasks(state).iter().map(|task| format!("the record of {}", task.name)));
+        left.extend(
+            self.processes
+                .iter()
+                .filter(|(process, _)| process.lives())
+                .map(|(process, task)| format!("process {} of {task}", process.pid)),
+        );
+        left.extend(
+            self.groups
+                .keys()
+                .flat_map(|group| [Some(group.as_path()), group.parent()])
+                .flatten()
+                .filter(|group| group.exists())
+                .map(|group| format!("the control group {}", group.display())),
+        );
+        for folder in [&state.join("dial"), tmp] {
+            left.extend(entries(folder).iter().map(|path| path.display().to_string()));
+        }
+        let mut store = clock::open(&state.join("shellgate.db")).await;
+        let rows = sqlx::query("SELECT id, state FROM sessions WHERE state <> 'ended'");
+        for row in rows.fetch_all(&mut store).await.expect("the store is read") {
+            left.push(format!("{} is {}", row.get::<String, _>(0), row.get::<String, _>(1)));
+        }
+        store.close().await.expect("the store is closed");
+        assert!(left.is_empty(), "something is left:\n{}", left.join("\n"));
+    }
+
+    /// Kills what is left of a world whose test has failed.
+    pub(crate) fn kill(&self) {
+        for process in self.processes.keys().filter(|process| process.lives()) {
+            if let Some(pid) = Pid::from_raw(process.pid) {
+                // Gone meanwhile, most likely.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
+fn tasks(state: &Path) -> Vec<Task> {
+    entries(&state.join("sandbox/tasks"))
+        .iter()
+        .filter_map(|path| serde_json::from_slice(&std::fs::read(path).ok()?).ok())
+        .collect()
+}
