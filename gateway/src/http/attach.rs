@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Connection;
-use super::caller::{InPath, Wish, session};
+use super::caller::{Found, InPath, Wish, session};
 use super::waiting;
 use crate::auth::origin::Credential;
 use crate::auth::ticket::{Offer, Presented, check, offered, offers_frames};
@@ -34,7 +34,7 @@ use crate::auth::{AuthError, Identity, UserId, bearer};
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::relay::{Arrival, Dialect, Lines, PLAIN_MESSAGE_MAX, Progress};
-use crate::session::{Record, State as SessionState};
+use crate::session::State as SessionState;
 use crate::websocket::{Opening, Socket, Upgrade, farewell};
 
 /// Largest message of a `shellgate.v1` client, in bytes.
@@ -87,9 +87,9 @@ async fn attach(
         };
         let query = request.uri().query().unwrap_or_default();
         return match plain(&core, &connection, id, headers, query).await {
-            Ok((record, visit)) => {
+            Ok((found, visit)) => {
                 let (response, opening) = upgrade.accept(None, PLAIN_MESSAGE_MAX);
-                let arriving = arrive_plain(core.clone(), connection, opening, record, visit);
+                let arriving = arrive_plain(core.clone(), connection, opening, found, visit);
                 core.tracker.spawn(arriving);
                 response
             }
@@ -177,13 +177,13 @@ async fn arrive(
         if bearing.role.is_some_and(|granted| granted != role) {
             return Err(AuthError::Ticket("is for another role").into());
         }
-        let record = session(&core, &bearing.identity, id, Wish::Attach(role)).await?;
+        let found = session(&core, &bearing.identity, id, Wish::Attach(role)).await?;
         let permit = core.admission.take_attachment(id)?;
-        Ok::<_, Refusal>((record, permit))
+        Ok::<_, Refusal>((found, permit))
     };
     match admitted.await {
         Err(refusal) => refuse(socket, &refusal).await,
-        Ok((record, permit)) => {
+        Ok((found, permit)) => {
             let arrival = Arrival {
                 order: core.arrivals.fetch_add(1, Ordering::Relaxed),
                 role,
@@ -195,30 +195,22 @@ async fn arrive(
                 authentic_until: core.grace_after(bearing.identity.expires_at),
                 permit: Box::new((permit, connection.permit)),
             };
-            enter(core, &record, attach, arrival).await;
+            enter(core, found, attach, arrival).await;
         }
     }
 }
 
-async fn enter(core: Arc<Core>, record: &Record, attach: Attach, arrival: Arrival) {
-    match core.registry.get(record.id) {
-        Some(handle) => waiting::wait(core, handle, attach, arrival).await,
-        // Its keeper may have ended it since the record was read.
-        None => match core.store.find(record.id).await {
-            Ok(Some(record)) if record.life.state == SessionState::Ended => {
-                waiting::see_off(&core, &record, &attach, arrival).await;
-            }
-            // It is being made, or its gateway leaves.
-            Ok(Some(_)) => {
-                let reason = "nobody keeps this session at the moment".to_owned();
-                farewell(arrival.socket, VecDeque::new(), CloseCode::LinkLost, reason).await;
-            }
-            Ok(None) => {
-                let gone = Refusal::NoSuchSession(record.id);
-                refuse(arrival.socket, &gone).await;
-            }
-            Err(error) => refuse(arrival.socket, &error.into()).await,
-        },
+async fn enter(core: Arc<Core>, found: Found, attach: Attach, arrival: Arrival) {
+    match found {
+        Found { handle: Some(handle), .. } => waiting::wait(core, handle, attach, arrival).await,
+        Found { record, handle: None } if record.life.state == SessionState::Ended => {
+            waiting::see_off(&core, &record, &attach, arrival).await;
+        }
+        // It is being made, or its gateway leaves.
+        Found { .. } => {
+            let reason = "nobody keeps this session at the moment".to_owned();
+            farewell(arrival.socket, VecDeque::new(), CloseCode::LinkLost, reason).await;
+        }
     }
 }
 
@@ -262,7 +254,7 @@ async fn plain(
     id: SessionId,
     headers: &HeaderMap,
     query: &str,
-) -> Result<(Arc<Record>, Visit), Refusal> {
+) -> Result<(Found, Visit), Refusal> {
     let uri = format!("/?{query}")
         .parse()
         .map_err(|_| Refusal::BadRequest("the query can't be read".into()))?;
@@ -273,7 +265,7 @@ async fn plain(
     let identity = core.verifier.verify(token, SystemTime::now()).await?;
     connection.authenticated();
     let role = query.role.unwrap_or(Role::Driver);
-    let record = session(core, &identity, id, Wish::Attach(role)).await?;
+    let found = session(core, &identity, id, Wish::Attach(role)).await?;
     let default = TerminalSize::DEFAULT;
     let (cols, rows) = (query.cols.unwrap_or(default.cols()), query.rows.unwrap_or(default.rows()));
     let size = TerminalSize::new(cols, rows)
@@ -296,19 +288,19 @@ async fn plain(
         authentic_until: core.grace_after(identity.expires_at),
         permit: Box::new((permit, connection.permit.clone())),
     };
-    Ok((record, visit))
+    Ok((found, visit))
 }
 
 async fn arrive_plain(
     core: Arc<Core>,
     _connection: Connection,
     opening: Opening,
-    record: Arc<Record>,
+    found: Found,
     visit: Visit,
 ) {
     let Some(socket) = opening.open().await else { return };
     let mut attach = visit.attach;
-    let dialect = match record.detail.mode {
+    let dialect = match found.record.detail.mode {
         Mode::Terminal => Dialect::PlainTerminal(Progress::default()),
         Mode::Lines => {
             // Half a line is of no use: lines begin where what is kept begins.
@@ -327,5 +319,5 @@ async fn arrive_plain(
         authentic_until: visit.authentic_until,
         permit: visit.permit,
     };
-    enter(core, &record, attach, arrival).await;
+    enter(core, found, attach, arrival).await;
 }

@@ -12,6 +12,7 @@ use super::Connection;
 use crate::auth::{AuthError, Identity, bearer};
 use crate::core::Core;
 use crate::refusal::Refusal;
+use crate::registry::Handle;
 use crate::session::Record;
 
 /// A caller with a good bearer token.
@@ -72,6 +73,22 @@ pub fn may(identity: &Identity, record: &Record, wish: Wish) -> Result<(), Refus
     if allowed { Ok(()) } else { Err(Refusal::NoSuchSession(record.id)) }
 }
 
+/// A session that its caller may do something with.
+pub struct Found {
+    /// As it was last stored.
+    pub record: Arc<Record>,
+    /// How to reach its keeper, where it has one: looked up together with the record, so that
+    /// whoever follows it from here sees its end, however soon that comes.
+    pub handle: Option<Handle>,
+}
+
+impl From<Handle> for Found {
+    fn from(handle: Handle) -> Self {
+        let record = handle.view.borrow().record.clone();
+        Self { record, handle: Some(handle) }
+    }
+}
+
 /// The session with this id, if the caller may do with it what they wish.
 ///
 /// # Errors
@@ -81,11 +98,16 @@ pub async fn session(
     identity: &Identity,
     id: SessionId,
     wish: Wish,
-) -> Result<Arc<Record>, Refusal> {
-    let record = match core.registry.get(id) {
-        Some(handle) => handle.view.borrow().record.clone(),
-        None => Arc::new(core.store.find(id).await?.ok_or(Refusal::NoSuchSession(id))?),
+) -> Result<Found, Refusal> {
+    let found = match core.registry.get(id) {
+        Some(handle) => Found::from(handle),
+        None => {
+            let record = core.store.find(id).await?.ok_or(Refusal::NoSuchSession(id))?;
+            // A row is there a moment before its keeper.
+            let handle = core.registry.get(id);
+            handle.map_or_else(|| Found { record: Arc::new(record), handle: None }, Found::from)
+        }
     };
-    may(identity, &record, wish)?;
-    Ok(record)
+    may(identity, &found.record, wish)?;
+    Ok(found)
 }

@@ -11,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive};
 use futures_util::{Stream, StreamExt};
 use tokio_stream::wrappers::WatchStream;
 
-use super::caller::{Caller, InPath, Wish, session};
+use super::caller::{Caller, Found, InPath, Wish, session};
 use super::view::{SessionView, view_of};
 use crate::core::Core;
 use crate::refusal::{Problem, Refusal};
@@ -35,12 +35,12 @@ pub async fn stream(
     Caller(identity): Caller,
     InPath(id): InPath,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
-    let record = session(&core, &identity, id, Wish::Read).await?;
+    let Found { record, handle } = session(&core, &identity, id, Wish::Read).await?;
     let permit = core.admission.take_stream(&identity.user.key())?;
     let operator = identity.scopes.read || identity.scopes.admin;
     let stopping = core.stopping.clone();
     let over = core.grace_after(identity.expires_at);
-    let changes = match core.registry.get(id) {
+    let changes = match handle {
         Some(handle) => WatchStream::new(handle.view.clone())
             .map(move |view| view_of(&view.record, Some(&handle), operator))
             .left_stream(),

@@ -18,7 +18,7 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::{Caller, InPath, Wish, session};
+use super::caller::{Caller, Found, InPath, Wish, session};
 use super::events;
 use super::view::{SessionView, view_of};
 use crate::auth::Identity;
@@ -308,9 +308,9 @@ async fn show(
     Caller(identity): Caller,
     InPath(id): InPath,
 ) -> Result<Json<SessionView>, Refusal> {
-    let record = session(&core, &identity, id, Wish::Read).await?;
+    let Found { record, handle } = session(&core, &identity, id, Wish::Read).await?;
     let operator = identity.scopes.read || identity.scopes.admin;
-    Ok(Json(view_of(&record, core.registry.get(id).as_ref(), operator)))
+    Ok(Json(view_of(&record, handle.as_ref(), operator)))
 }
 
 /// Stop a session.
@@ -328,7 +328,7 @@ async fn stop(
     Caller(identity): Caller,
     InPath(id): InPath,
 ) -> Result<Response, Refusal> {
-    let record = session(&core, &identity, id, Wish::Stop).await?;
+    let Found { record, handle } = session(&core, &identity, id, Wish::Stop).await?;
     let operator = identity.scopes.read || identity.scopes.admin;
     if record.life.state == domain::State::Ended {
         return Ok(Json(view_of(&record, None, operator)).into_response());
@@ -337,8 +337,8 @@ async fn stop(
     if core.stopping.is_cancelled() {
         return Err(Refusal::GoingAway);
     }
-    // It may have ended since; and a row is there a moment before its keeper.
-    let Some(handle) = core.registry.get(id) else { return Err(Refusal::Timeout) };
+    // It is being made, or its gateway leaves.
+    let Some(handle) = handle else { return Err(Refusal::Timeout) };
     let actor = Some(identity.user.clone());
     let message = Message::Stop { reason: EndReason::Stopped, actor };
     // A keeper that is gone has ended its session.
