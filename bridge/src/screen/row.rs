@@ -52,9 +52,9 @@ impl Row {
             return cols;
         }
         let blank = Cell::blank(Colour::Default);
-        let len = self.cells.len().min(usize::from(cols));
-        // `len` is at most `cols`, a u16.
-        self.cells[..len].iter().rposition(|cell| *cell != blank).map_or(0, |last| last as u16 + 1)
+        // At most `cols`, a u16.
+        let len = self.cells.len().min(usize::from(cols)) as u16;
+        (0..len).rev().find(|at| self.shown(*at, cols) != blank).map_or(0, |last| last + 1)
     }
 
     /// Prints a character at a column; the right half of a wide one must fit.
@@ -239,6 +239,13 @@ mod tests {
         assert_eq!(text(&row, 10), "abcdefghij");
         row.put(0, Cell::new('x', Place::Single, Pen::default()), 4);
         assert_eq!(text(&row, 10), "xbcd      ");
+    }
+
+    #[test]
+    fn half_a_wide_character_beyond_a_narrower_screen_is_not_painted() {
+        let mut row = row("abcdefgh");
+        row.put(8, Cell::new('世', Place::Head, Pen::default()), 10);
+        assert_eq!((row.painted(10), row.painted(9), text(&row, 9).as_str()), (10, 8, "abcdefgh "));
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub struct Attach {
     /// Make a session of this name if there is none
     #[arg(long)]
     pub create: bool,
-    /// Begin with all output that is kept instead of the present screen
+    /// Begin with all output that is kept instead of the present screen; sessions by lines always do
     #[arg(long)]
     pub from_start: bool,
     #[command(flatten)]

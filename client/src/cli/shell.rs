@@ -11,7 +11,7 @@ use shellgate_client::api::{CallError, NewSession};
 use shellgate_client::attach::{Closed, Why};
 use shellgate_client::session::Session;
 use shellgate_client::{Api, AttachOptions};
-use shellgate_protocol::client_leg::{ExitStatus, Role};
+use shellgate_protocol::client_leg::{ExitStatus, Mode, Role};
 use shellgate_protocol::{CloseCode, Offset, SessionId};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -111,7 +111,9 @@ impl Shell {
             resolve::must_find(&api, &attach.session).await?
         };
         let role = if attach.observe { Role::Observer } else { Role::Driver };
-        let output = attach.from_start.then_some(Offset::ZERO);
+        // Lines have no screen that could be drawn instead.
+        let whole = attach.from_start || session.mode == Mode::Lines;
+        let output = whole.then_some(Offset::ZERO);
         let takeover = attach.takeover;
         let options = AttachOptions { role, output, takeover, ..AttachOptions::default() };
         Ok(Self { api, session, options, escape: attach.escape.escape })

@@ -234,6 +234,18 @@ async fn lines_are_typed_as_lines() {
 }
 
 #[tokio::test]
+async fn who_comes_to_lines_is_shown_all_that_are_kept() {
+    let gateway = Gateway::start().await;
+    gateway.state().mode = Mode::Lines;
+    gateway.prints(b"{\"said\":\"before\"}\n");
+    let id = gateway.state().id.to_string();
+    let mut person = Person::runs(&gateway, &["attach", &id]);
+    person.sees("before").await;
+    person.types("~.\r");
+    assert_eq!(person.ends().await, 0);
+}
+
+#[tokio::test]
 async fn another_launch_has_a_terminal_as_it_was_found() {
     let gateway = Gateway::start().await;
     gateway.prints(b"\x1b[?1049h\x1b[?2004hediting");

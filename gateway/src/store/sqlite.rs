@@ -1,4 +1,4 @@
-//! The store in one SQLite file: WAL, one writer, every statement under a deadline.
+//! The store in one SQLite file: WAL, one writer, and a deadline for getting a turn.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -116,6 +116,7 @@ impl Sqlite {
     /// # Errors
     /// [`StoreError::NameTaken`] where its owner has a live one of that name.
     pub async fn insert(&self, record: &Record) -> Result<(), StoreError> {
+        let mut write = self.write().await?;
         let done = sqlx::query(
             "INSERT INTO sessions (id, issuer, subject, name, state, launch, created_ms, detail)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -128,11 +129,12 @@ impl Sqlite {
         .bind(record.life.link.launch.0)
         .bind(record.created_ms)
         .bind(detail_text(&record.detail)?)
-        .execute(&mut *self.write().await?)
+        .execute(&mut *write)
         .await?;
         if done.rows_affected() == 1 {
             return Ok(());
         }
+        // Nobody else writes meanwhile: whoever has the name keeps it until it was found.
         let name = record.name.as_deref().unwrap_or_default();
         match self.find_by_name(&record.owner, name).await? {
             Some(taken) => Err(StoreError::NameTaken(taken.id)),
@@ -278,6 +280,12 @@ impl Sqlite {
         user_key: &str,
         range: &std::ops::RangeInclusive<u32>,
     ) -> Result<u32, StoreError> {
+        let chosen = "SELECT uid FROM uids WHERE user_key = ?";
+        let reading = sqlx::query_scalar(chosen).bind(user_key);
+        // Each dial asks, and writes nothing: a store that is full for now cuts nobody off.
+        if let Some(uid) = reading.fetch_optional(&mut *self.reader.hold().await?).await? {
+            return Ok(uid);
+        }
         let row = sqlx::query(
             "INSERT INTO uids (user_key, uid)
              SELECT ?1, COALESCE((SELECT MAX(uid) + 1 FROM uids WHERE uid BETWEEN ?2 AND ?3), ?2)
@@ -287,11 +295,10 @@ impl Sqlite {
         .bind(user_key)
         .bind(range.start())
         .bind(range.end());
-        row.execute(&mut *self.write().await?).await?;
-        let uid: Option<u32> = sqlx::query_scalar("SELECT uid FROM uids WHERE user_key = ?")
-            .bind(user_key)
-            .fetch_optional(&mut *self.write().await?)
-            .await?;
+        let mut write = self.write().await?;
+        row.execute(&mut *write).await?;
+        let reading = sqlx::query_scalar(chosen).bind(user_key);
+        let uid: Option<u32> = reading.fetch_optional(&mut *write).await?;
         uid.ok_or(StoreError::NoUidLeft)
     }
 

@@ -82,6 +82,22 @@ impl Usage {
     }
 }
 
+/// Processes that are looked at while others are measured, at little cost.
+pub struct Watched(Vec<(u32, Role)>);
+
+impl Watched {
+    /// The memory that they have and no file stands behind: to know that, the kernel walks no page
+    /// tables.
+    pub fn private_memory(&self) -> Usage {
+        let mut usage = Usage::default();
+        for (pid, role) in &self.0 {
+            let bytes = field(*pid, "status", "RssAnon:").unwrap_or(0.0);
+            *usage.memory.entry(*role).or_default() += bytes;
+        }
+        usage
+    }
+}
+
 /// Processes that were started here, and all that they start.
 #[derive(Default)]
 pub struct Family {
@@ -135,13 +151,14 @@ fn cpu_s(pid: u32, ticks: u64) -> f64 {
 /// Proportional set size in bytes. Of a process that does not let itself be looked at, to who is
 /// not root: its private memory, which is all but what it shares with others of its kind.
 fn memory(pid: u32) -> f64 {
-    let field = |file: &str, name: &str| {
-        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_ascii_whitespace().next()?.parse::<f64>().ok()
-    };
-    let kib = field("smaps_rollup", "Pss:").or_else(|| field("status", "RssAnon:"));
-    kib.unwrap_or(0.0) * 1024.0
+    field(pid, "smaps_rollup", "Pss:").or_else(|| field(pid, "status", "RssAnon:")).unwrap_or(0.0)
+}
+
+/// A line of a process's file that gives KiB, in bytes.
+fn field(pid: u32, file: &str, name: &str) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.split_ascii_whitespace().next()?.parse::<f64>().ok()? * 1024.0)
 }
 
 fn role_of(pid: u32, inherited: Role) -> Role {
@@ -233,6 +250,11 @@ impl Family {
             }
         }
         usage
+    }
+
+    /// Those that are there now, shells left out.
+    pub fn watched(&self) -> Watched {
+        Watched(self.members(false).into_iter().map(|(pid, role, _)| (pid, role)).collect())
     }
 
     /// Asks those that were started here to end, waits, and kills what is left with all of its

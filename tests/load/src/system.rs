@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use tokio::time::Duration;
 
 use crate::conversation::Conversation;
-use crate::processes::{Family, Usage};
+use crate::processes::{Family, Usage, Watched};
 use crate::session::Session;
 use crate::work::Work;
 
@@ -143,6 +143,11 @@ impl System {
     /// What its processes have used so far, shells left out.
     pub fn usage(&self, with_memory: bool) -> Usage {
         self.family.usage(with_memory)
+    }
+
+    /// Its processes, to be looked at while others are measured.
+    pub fn watched(&self) -> Watched {
+        self.family.watched()
     }
 
     /// Ends it and everything that it has started.

@@ -3,11 +3,11 @@
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, sleep, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use super::echo::{Echo, Typing, prepare, type_keys};
 use super::{BUFFER, LIMIT, Run};
-use crate::processes::Role;
+use crate::processes::{Role, Usage};
 use crate::rows::Rows;
 use crate::session::Session;
 
@@ -17,9 +17,9 @@ const RATE: f64 = 10.0;
 /// Seconds of typing that do not count.
 const WARM_S: f64 = 0.5;
 
-/// Between two looks at memory. Each walks the page tables of every process, for long enough to be
-/// felt by a hundredth of the keys if it came much oftener.
-const LOOK: Duration = Duration::from_millis(2500);
+/// Between two looks at private memory. One at all memory walks the page tables of every process,
+/// for so long that the typists would feel it: that is done before and after.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// For the terminal, which drops typed input with a Ctrl-C.
 const AFTER_CTRL_C: Duration = Duration::from_millis(50);
@@ -75,29 +75,35 @@ async fn stall(
     typing: Typing,
     calm: f64,
 ) -> Result<()> {
-    let (before, sockets_before, start) = (run.usage(true), socket_memory(), Instant::now());
+    let watched = run.system.watched();
+    let (before, private, sockets_before) =
+        (run.usage(true), watched.private_memory(), socket_memory());
+    let start = Instant::now();
     let mut typists: JoinSet<Result<(Echo, Vec<Session>)>> = JoinSet::new();
     typists.spawn(type_keys(others, typing));
-    let (mut peak, mut peaks, mut sockets) = (0.0f64, [0.0f64; Role::ALL.len()], sockets_before);
-    let typed = loop {
-        if let Some(typed) = typists.try_join_next() {
-            break typed??;
-        }
-        let now = run.usage(true);
-        peak = peak.max(now.all_memory() - before.all_memory());
+    let (mut peaks, mut sockets) = ([0.0f64; Role::ALL.len()], sockets_before);
+    let mut compare = |now: &Usage, before: &Usage| {
         for (role, peak) in Role::ALL.iter().zip(&mut peaks) {
             *peak = peak.max(now.memory(*role) - before.memory(*role));
         }
-        sockets = sockets.max(socket_memory());
-        sleep(LOOK).await;
     };
-    let cores = run.usage(false).all_cpu_since(&before) / start.elapsed().as_secs_f64();
+    let typed = loop {
+        if let Ok(typed) = timeout(LOOK, typists.join_next()).await {
+            break typed.context("nobody typed")???;
+        }
+        let now = tokio::task::block_in_place(|| watched.private_memory());
+        compare(&now, &private);
+        sockets = sockets.max(socket_memory());
+    };
+    let (after, seconds) = (run.usage(true), start.elapsed().as_secs_f64());
+    compare(&after, &before);
+    let cores = after.all_cpu_since(&before) / seconds;
     typed.0.put(rows, "slow.others_stalled");
     let mib = f64::from(1 << 20);
     for (role, peak) in Role::ALL.iter().zip(peaks).filter(|(role, _)| before.has(**role)) {
         rows.put(format!("slow.growth.{}", role.name()), peak / mib, "MiB");
     }
-    rows.put("slow.growth.total", peak / mib, "MiB");
+    rows.put("slow.growth.total", peaks.iter().sum::<f64>() / mib, "MiB");
     rows.put("slow.growth.sockets", (sockets - sockets_before) / mib, "MiB");
     rows.put("slow.cpu.typing", calm, "cores");
     rows.put("slow.cpu.total", (cores - calm).max(0.0), "cores");
