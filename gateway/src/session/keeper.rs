@@ -2,6 +2,7 @@
 //! stores each new state before it acts on it. Bytes do not pass through it.
 
 use std::future::pending;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +14,10 @@ use shellgate_protocol::client_leg::{EndReason, Phase};
 use shellgate_protocol::enrolment::Bytes32;
 use shellgate_protocol::{CloseCode, Offset};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::ending::farewell_of;
 use super::{Effect, Event, LinkId, Record, State};
@@ -116,8 +118,6 @@ pub struct Places {
     pub start: Option<(StartPermit, Ticket)>,
 }
 
-type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 /// One session's keeper.
 pub struct Keeper {
     core: Arc<Core>,
@@ -126,10 +126,10 @@ pub struct Keeper {
     view: Arc<watch::Sender<View>>,
     activity: Arc<Activity>,
     inbox: mpsc::Receiver<Message>,
-    launch: Option<Job<Result<Launched, LaunchError>>>,
+    launch: Option<AbortOnDropHandle<Result<Launched, LaunchError>>>,
     /// Cancelled once nobody wants the session's task any more.
     unwanted: CancellationToken,
-    gone: Option<Job<TaskEnd>>,
+    gone: Option<Pin<Box<dyn Future<Output = TaskEnd> + Send>>>,
     relay: Option<Line>,
     deadline: Option<Instant>,
     clocks: Option<IdleClock>,
@@ -272,8 +272,11 @@ impl Keeper {
                 Woken::News(news)
             }
             message = self.inbox.next() => Woken::Message(message),
-            end = job(&mut self.gone) => Woken::Gone(end),
-            launched = job(&mut self.launch) => Woken::Launched(launched),
+            end = when_there(&mut self.gone) => Woken::Gone(end),
+            launched = when_there(&mut self.launch) => {
+                let panicked = |error: JoinError| resume_unwind(error.into_panic());
+                Woken::Launched(launched.unwrap_or_else(panicked))
+            }
             down = async { match down { Some(task) => task.await, None => pending().await } } => {
                 Woken::LinkDown(down.unwrap_or_else(|error| Down::LinkLost(error.to_string())))
             }
@@ -469,9 +472,9 @@ impl Keeper {
     }
 }
 
-async fn job<T>(job: &mut Option<Job<T>>) -> T {
-    match job {
-        Some(job) => job.await,
+async fn when_there<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
         None => pending().await,
     }
 }

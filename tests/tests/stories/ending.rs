@@ -137,6 +137,22 @@ async fn a_session_that_is_stopped_ends_for_everybody() {
 }
 
 #[tokio::test]
+async fn whoever_stops_what_they_have_just_asked_for_is_obeyed() {
+    let world = World::start().await;
+    // Each is new to the store, which is written in the midst of their starts.
+    let users: Vec<_> = (0..24).map(|n| world.user(&format!("user-{n}"))).collect();
+    let stopped = users.iter().map(async |user| {
+        let session = user.asks_for_a("default").await.id;
+        user.stops(session).await;
+        user.sees_the_end_of(session).await
+    });
+    for session in futures_util::future::join_all(stopped).await {
+        assert_eq!(session.ended.expect("ended").reason, EndReason::Stopped);
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_program_that_does_not_exist_says_so_in_its_exit() {
     let world = World::builder().template("nothing", &["no-such-program"]).start().await;
     let ada = world.user("ada");

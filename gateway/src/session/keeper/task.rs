@@ -3,6 +3,7 @@
 use shellgate_infra::compute::{Compute, TaskEnd, TaskRef};
 use shellgate_protocol::client_leg::{EndReason, Phase};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Keeper, STOP_AGAIN};
 use crate::launcher::{self, LaunchError, Launched};
@@ -12,15 +13,22 @@ impl Keeper {
     pub(super) fn start(&mut self) {
         let (core, record, view) = (self.core.clone(), self.record.clone(), self.view.clone());
         let (unwanted, turn) = (self.unwanted.clone(), self.turn.take());
-        self.launch = Some(Box::pin(async move {
-            launcher::launch(&core, &record, turn, &view, &unwanted).await
-        }));
+        self.begin(async move { launcher::launch(&core, &record, turn, &view, &unwanted).await });
     }
 
     /// Looks for the task of a session that should have one and names none.
     pub(super) fn find_task(&mut self) {
         let (core, record) = (self.core.clone(), self.record.clone());
-        self.launch = Some(Box::pin(async move { launcher::find(&core, &record).await }));
+        self.begin(async move { launcher::find(&core, &record).await });
+    }
+
+    /// As a task of its own: it must get on, and let go of the store, while the keeper itself waits
+    /// for the store.
+    fn begin(
+        &mut self,
+        launch: impl Future<Output = Result<Launched, LaunchError>> + Send + 'static,
+    ) {
+        self.launch = Some(AbortOnDropHandle::new(self.core.tracker.spawn(launch)));
     }
 
     pub(super) async fn launched(&mut self, launched: Result<Launched, LaunchError>) {
