@@ -48,7 +48,7 @@ impl Row {
 
     /// Columns up to the last one that does not look like a cleared screen.
     pub(super) fn painted(&self, cols: u16) -> u16 {
-        if self.fill != Colour::Default {
+        if self.fill != Colour::Default && self.cells.len() < usize::from(cols) {
             return cols;
         }
         let blank = Cell::blank(Colour::Default);
@@ -246,6 +246,13 @@ mod tests {
         let mut row = row("abcdefgh");
         row.put(8, Cell::new('世', Place::Head, Pen::default()), 10);
         assert_eq!((row.painted(10), row.painted(9), text(&row, 9).as_str()), (10, 8, "abcdefgh "));
+    }
+
+    #[test]
+    fn a_background_that_begins_at_the_edge_is_not_painted() {
+        let mut row = Row::blank(Colour::Indexed(4));
+        assert!(row.put_run(0, b"abc ", Pen::default(), 4));
+        assert_eq!((row.painted(4), row.painted(5)), (3, 5));
     }
 
     #[test]
