@@ -76,7 +76,7 @@ fn rest(shared: &Shared, method: &str, path: &str, body: &str) -> (u16, Value) {
     let session = json!({
         "id": state.id, "name": state.name, "template": "default",
         "state": if ended.is_some() { "ended" } else { "live" },
-        "launch": state.launch, "created_at": "2026-01-02T03:00:00Z", "mode": "terminal",
+        "launch": state.launch, "created_at": "2026-01-02T03:00:00Z", "mode": state.mode,
         "attached": false, "observers": 0, "ended": ended,
     });
     let one = format!("/v1/sessions/{}", state.id);
