@@ -156,8 +156,8 @@ impl Board {
             Ok(frame) if frame.kind == Kind::Ack => match channel.acknowledge(frame.offset) {
                 Ok(()) => {
                     if drives {
-                        let at = channel.acknowledged();
-                        output.history.acknowledge(at);
+                        let (from, at) = (channel.unbroken_from(), channel.acknowledged());
+                        output.history.acknowledge(from, at);
                     }
                     return None;
                 }

@@ -71,7 +71,8 @@ pub async fn run(config: Config) -> Result<u8, Failure> {
     let children = signal(SignalKind::child()).map_err(failed("watching for SIGCHLD"))?;
     let dismissal = Dismissal::expected().map_err(failed("watching for SIGTERM"))?;
     let mut dialler = Dialler::new(config.dial, identity.clone(), config.token);
-    let place = Place { identity, home: config.home, secrets: SecretFiles::new(config.secrets) };
+    let secrets = SecretFiles::new(config.secrets);
+    let place = Place { identity, home: config.home, defaults: config.defaults, secrets };
     let spill = config.spill.or_else(Spill::nameless_file);
     let mut told = None;
     let first = poll_fn(|cx| {
@@ -107,6 +108,7 @@ fn say_goodbye(give_up: GiveUp) -> u8 {
 struct Place {
     identity: Rc<Identity>,
     home: PathBuf,
+    defaults: [(&'static str, String); 2],
     secrets: SecretFiles,
 }
 
@@ -171,7 +173,8 @@ impl Bridge {
         log.add(LogSource::Bridge, format!("confinement: {}", confinement.report()));
         let mut ending = Ending::default();
         let session = place.identity.session();
-        let started = Shell::start(&program, &secrets, session, &place.home, confinement);
+        let Place { home, defaults, .. } = &place;
+        let started = Shell::start(&program, &secrets, session, home, defaults, confinement);
         let shell = started.map_err(|error| {
             let name = program.command.first().map_or("", String::as_str);
             let words = format!("{name} cannot be started: {error}");

@@ -60,6 +60,7 @@ pub struct Channel {
     types: bool,
     terminal: bool,
     credit: Credit,
+    unbroken_from: Offset,
     window: u64,
     /// Stands in its stream before any more bytes.
     queue: VecDeque<FromBridge>,
@@ -96,6 +97,7 @@ impl Channel {
             types: role == Role::Driver,
             terminal: output.has_screen(),
             credit: Credit::new(start.has, window),
+            unbroken_from: start.has,
             window,
             queue: VecDeque::new(),
             wanted: start.newest.then_some(Wanted::First),
@@ -141,6 +143,12 @@ impl Channel {
     #[must_use]
     pub fn acknowledged(&self) -> Offset {
         self.credit.acknowledged()
+    }
+
+    /// What it was sent from here on is without a gap.
+    #[must_use]
+    pub fn unbroken_from(&self) -> Offset {
+        self.unbroken_from
     }
 
     /// Whether its end has been said.
@@ -321,6 +329,7 @@ impl Channel {
 
     fn go_on_at(&mut self, at: Offset, screen: Bytes, sizes: &Sizes) {
         self.credit.skip_to(at);
+        self.unbroken_from = at;
         self.full_since = None;
         self.next_size = sizes.after(at);
         self.has_size(sizes.at(at), at);

@@ -18,6 +18,9 @@ pub enum DialTo {
     Tcp(String),
 }
 
+/// Where programs find programs, where neither the template nor the place says it.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// The secret with which this bridge introduces itself, once. Its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);
@@ -43,6 +46,9 @@ pub struct Config {
     pub spill: Option<File>,
     /// Where programs start: `SHELLGATE_HOME`.
     pub home: PathBuf,
+    /// What programs have where the template says nothing: the bridge's own `PATH` and `LANG`, which
+    /// whoever made the place that it runs in knows best.
+    pub defaults: [(&'static str, String); 2],
     /// A private memory-backed directory for secrets: `SHELLGATE_SECRETS_DIR`.
     pub secrets: PathBuf,
 }
@@ -96,15 +102,18 @@ impl Config {
             Some(number) => Some(descriptor("SHELLGATE_SPILL_FD", &number)?),
             None => None,
         };
-        let path = |name, default: &str| PathBuf::from(get(name).unwrap_or(default.to_owned()));
+        let or = |name, default: &str| get(name).unwrap_or(default.to_owned());
         Ok(Self {
             dial,
             session,
             launch,
             token: Token(token),
             spill,
-            home: path("SHELLGATE_HOME", "/home/agent"),
-            secrets: path("SHELLGATE_SECRETS_DIR", "/run/secrets"),
+            home: or("SHELLGATE_HOME", "/home/agent").into(),
+            // Without a locale that knows UTF-8, shells take each byte for a character.
+            defaults: [("PATH", PATH), ("LANG", "C.UTF-8")]
+                .map(|(name, usual)| (name, or(name, usual))),
+            secrets: or("SHELLGATE_SECRETS_DIR", "/run/secrets").into(),
         })
     }
 }
@@ -177,6 +186,7 @@ mod tests {
         assert_eq!(config.dial, DialTo::Unix("/run/gw/dial.sock".into()));
         assert_eq!((config.launch, config.token.0.as_str()), (Launch(3), "secret"));
         assert_eq!(config.home, PathBuf::from("/home/agent"));
+        assert_eq!(config.defaults.each_ref().map(|(_, value)| value.as_str()), [PATH, "C.UTF-8"]);
         assert!(!format!("{config:?}").contains("secret\""));
     }
 

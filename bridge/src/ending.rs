@@ -142,9 +142,9 @@ impl Ending {
         true
     }
 
-    /// The whole task is to end: without a link nobody is waited for.
-    pub fn hurry(&mut self) {
-        self.hurried = true;
+    /// The whole task is to end: without a link nobody is waited for. `false` where that was known.
+    pub fn hurry(&mut self) -> bool {
+        !std::mem::replace(&mut self.hurried, true)
     }
 
     /// A new link stands: what was handed over to an older one may not have arrived.

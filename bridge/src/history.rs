@@ -28,6 +28,8 @@ pub struct History {
     ring: Ring,
     spill: Spill,
     acknowledged: Offset,
+    /// No driver lacks what lies before this, as far as it is kept.
+    delivered: Offset,
     trouble: Option<String>,
     trouble_told: bool,
 }
@@ -44,6 +46,7 @@ impl History {
             ring: Ring::new(ring),
             spill,
             acknowledged: Offset::ZERO,
+            delivered: Offset::ZERO,
             trouble: None,
             trouble_told: false,
         }
@@ -67,20 +70,25 @@ impl History {
         self.acknowledged
     }
 
-    /// A driver has everything before `at`: that need not go to the spill file any more.
-    pub fn acknowledge(&mut self, at: Offset) {
+    /// A driver has everything from `from` to before `at`. Where that leaves no hole behind it, it
+    /// need not go to the spill file any more: who was shown a keyframe has nothing of what was
+    /// printed before, and somebody else may come for that.
+    pub fn acknowledge(&mut self, from: Offset, at: Offset) {
         self.acknowledged = self.acknowledged.max(at);
-        if !self.spill.is_empty() && self.acknowledged >= self.spill.end() {
+        if from <= self.delivered.max(self.kept_from()) {
+            self.delivered = self.delivered.max(at);
+        }
+        if !self.spill.is_empty() && self.delivered >= self.spill.end() {
             self.spill.clear();
         }
     }
 
     /// Room for the next bytes, never empty. What the ring drops for it goes to the spill file,
-    /// unless a driver has it.
+    /// unless no driver lacks it.
     pub fn space(&mut self) -> &mut [u8] {
-        let Self { ring, spill, acknowledged, trouble, .. } = self;
+        let Self { ring, spill, delivered, trouble, .. } = self;
         ring.space(|at, bytes| {
-            if at.plus(bytes.len() as u64) <= *acknowledged {
+            if at.plus(bytes.len() as u64) <= *delivered {
                 return;
             }
             if let Err(error) = spill.append(at, bytes) {
@@ -187,7 +195,7 @@ mod tests {
                 history.append(&more);
                 all.extend(more);
                 prop_assert_eq!(history.end(), at(all.len()));
-                history.acknowledge(at(acknowledged.min(all.len())));
+                history.acknowledge(Offset::ZERO, at(acknowledged.min(all.len())));
                 let kept = history.kept_from();
                 prop_assert!(history.end().since(kept) >= (2 * CHUNK).min(all.len()) as u64);
                 if has_file {
@@ -224,9 +232,27 @@ mod tests {
         let mut history = history(Some(tempfile::tempfile().unwrap()));
         history.append(&bytes(0, 6 * CHUNK));
         assert_eq!(history.kept_from(), Offset::ZERO);
-        history.acknowledge(at(5 * CHUNK));
+        history.acknowledge(Offset::ZERO, at(5 * CHUNK));
         assert!(history.spill.is_empty());
         history.append(&bytes(0, CHUNK));
         assert!(history.kept_from() >= at(3 * CHUNK));
+    }
+
+    #[test]
+    fn what_lies_before_a_keyframe_is_kept_for_who_lacks_it() {
+        let mut history = history(Some(tempfile::tempfile().unwrap()));
+        history.append(&bytes(0, CHUNK));
+        history.acknowledge(Offset::ZERO, at(1000));
+        history.append(&bytes(1, 4 * CHUNK));
+        // Another driver comes, and is shown the newest screen.
+        history.acknowledge(at(5 * CHUNK), at(5 * CHUNK));
+        assert!(history.kept_from() <= at(1000));
+        // It goes on, until what the first one lacks is too old to be kept.
+        history.append(&bytes(2, 4 * CHUNK));
+        history.acknowledge(at(5 * CHUNK), at(9 * CHUNK));
+        assert!(!history.spill.is_empty());
+        history.append(&bytes(3, 4 * CHUNK));
+        history.acknowledge(at(5 * CHUNK), at(13 * CHUNK));
+        assert!(history.spill.is_empty());
     }
 }

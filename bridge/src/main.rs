@@ -17,6 +17,7 @@ on its own. It takes no arguments but --version and --help, and these settings f
   SHELLGATE_SPILL_FD     an unlinked file for output that memory cannot hold (optional)
   SHELLGATE_HOME         where programs start (/home/agent)
   SHELLGATE_SECRETS_DIR  a private directory in memory for secrets (/run/secrets)
+  PATH, LANG             what programs have where their template says nothing (…, C.UTF-8)
 
 Exit codes: 0 the session is over, 64 wrong arguments or settings, 69 no gateway, 70 cannot run.
 ";

@@ -21,9 +21,6 @@ use shellgate_protocol::{SessionId, TerminalSize};
 use crate::confine::{self, Confinement};
 use crate::descriptor::{Descriptor, Outlet};
 
-/// What a program finds its own programs on where the template says nothing.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
 /// The terminal that the bridge is to the program.
 const TERM: &str = "xterm-256color";
 
@@ -42,7 +39,8 @@ enum Io {
 
 impl Shell {
     /// Starts `program`, confined, in a session of its own; its group's id is its pid. `home` is
-    /// where it starts when it says nothing, or a directory that is not there.
+    /// where it starts when it says nothing, or a directory that is not there; `defaults` are the
+    /// variables that it has where it says nothing.
     ///
     /// # Errors
     /// The kernel's: most often that there is no such program.
@@ -51,13 +49,15 @@ impl Shell {
         secrets: &[Secret],
         session: SessionId,
         home: &Path,
+        defaults: &[(&str, String)],
         confinement: Confinement,
     ) -> io::Result<Self> {
         let (name, arguments) = program.command.split_first().ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, "the program has no name")
         })?;
         let mut command = Command::new(name);
-        command.args(arguments).env_clear().envs(environment(program, secrets, session, home));
+        let environment = environment(program, secrets, session, home, defaults);
+        command.args(arguments).env_clear().envs(environment);
         let wanted = program.cwd.as_deref().map(Path::new).filter(|path| path.is_dir());
         if let Some(directory) = wanted.or(Some(home).filter(|home| home.is_dir())) {
             command.current_dir(directory);
@@ -185,9 +185,11 @@ fn environment(
     secrets: &[Secret],
     session: SessionId,
     home: &Path,
+    defaults: &[(&str, String)],
 ) -> BTreeMap<String, std::ffi::OsString> {
     let mut all: BTreeMap<String, std::ffi::OsString> =
-        BTreeMap::from([("HOME".to_owned(), home.into()), ("PATH".to_owned(), PATH.into())]);
+        BTreeMap::from([("HOME".to_owned(), home.into())]);
+    all.extend(defaults.iter().map(|(name, value)| ((*name).to_owned(), value.into())));
     all.extend(program.env.iter().map(|(name, value)| (name.clone(), value.into())));
     for secret in secrets {
         if let (Some(name), Ok(value)) = (&secret.env, std::str::from_utf8(&secret.value.0)) {
@@ -305,9 +307,10 @@ mod tests {
             env: Some("API_KEY".into()),
         };
         let session = SessionId::generate();
-        let all = environment(&program, &[secret], session, Path::new("/home/x"));
+        let defaults = [("PATH", "/bin".to_owned()), ("LANG", "C.UTF-8".to_owned())];
+        let all = environment(&program, &[secret], session, Path::new("/home/x"), &defaults);
         let names: Vec<_> = all.keys().map(String::as_str).collect();
-        assert_eq!(names, ["API_KEY", "HOME", "PATH", "SHELLGATE_SESSION", "TERM"]);
+        assert_eq!(names, ["API_KEY", "HOME", "LANG", "PATH", "SHELLGATE_SESSION", "TERM"]);
         assert_eq!(
             (all["PATH"].as_os_str(), all["API_KEY"].as_os_str()),
             ("/opt".as_ref(), "s3cret".as_ref())

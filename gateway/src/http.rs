@@ -16,13 +16,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use shellgate_protocol::limits::CONTROL_MAX;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admission::{ConnectionPermit, SocketPermit};
 use crate::config::Network;
 use crate::core::Core;
-use crate::refusal::{Refusal, as_problem};
+use crate::refusal::{PROBLEM, Refusal, as_problem};
 use crate::transport::Transport;
 
 pub mod attach;
@@ -51,6 +52,9 @@ const LAST_ANSWER: Duration = Duration::from_secs(5);
 
 /// How long a connection that is full up is given to hear so.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// Connections that are told at the same time that there is no room; more are just closed.
+static SENT_AWAY: Semaphore = Semaphore::const_new(64);
 
 /// Which of the public listeners a connection came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +143,12 @@ fn welcome(
     let (permit, socket) = match permits {
         Ok(permits) => permits,
         Err(denied) => {
-            core.tracker.spawn(send_away(stream, denied.into()));
+            if let Ok(place) = SENT_AWAY.try_acquire() {
+                core.tracker.spawn(async move {
+                    send_away(stream, denied.into()).await;
+                    drop(place);
+                });
+            }
             return;
         }
     };
@@ -245,19 +254,22 @@ fn address_in(text: &[u8]) -> Option<IpAddr> {
 
 /// Tells a connection that there is no room, without spending more on it.
 async fn send_away(mut stream: TcpStream, refusal: Refusal) {
-    let (status, _, code) = refusal.wire();
-    let retry = refusal.retry_after().map_or(1, |after| after.as_secs().max(1));
-    let body = format!("{code}\n");
+    let problem = refusal.problem();
+    // Serialising our own types into memory does not fail.
+    let body = serde_json::to_string(&problem).unwrap_or_default();
     let response = format!(
-        "HTTP/1.1 {} {}\r\nretry-after: {retry}\r\ncontent-length: {}\r\nconnection: close\r\n\
-         content-type: text/plain\r\n\r\n{body}",
-        StatusCode::SERVICE_UNAVAILABLE.as_u16(),
-        status.canonical_reason().unwrap_or("Service Unavailable"),
+        "HTTP/1.1 {} {}\r\nretry-after: {}\r\ncontent-length: {}\r\nconnection: close\r\n\
+         content-type: {PROBLEM}\r\n\r\n{body}",
+        problem.status,
+        problem.title,
+        problem.retry_after.unwrap_or(1),
         body.len(),
     );
     let word = async {
         stream.write_all(response.as_bytes()).await?;
-        stream.shutdown().await
+        stream.shutdown().await?;
+        // A request that comes after it is closed would take the answer back.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     };
     let _ = tokio::time::timeout(LAST_WORD, word).await;
 }

@@ -1,7 +1,7 @@
 //! The gateway's command line: reads the configuration, starts the gateway, waits for a signal.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -93,10 +93,20 @@ fn main() -> ExitCode {
     match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("shellgate-gateway: {error}");
+            aside(&format!("shellgate-gateway: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints. Whoever read it may be gone, as a pager or `tee` is at Ctrl-C; there is still work to do.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The same, on standard error.
+fn aside(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
@@ -105,7 +115,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let gateway = Gateway::start(config).await?;
     match gateway.hello() {
-        Some(hello) => println!("{}\n{hello}", gateway.preflight()),
+        Some(hello) => tell(&format!("{}\n{hello}", gateway.preflight())),
         None => tracing::info!(sandbox = %gateway.preflight(), "preflight"),
     }
     let mut enters = match gateway.hello() {
@@ -118,19 +128,23 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             _ = terminate.recv() => break Sessions::Leave,
             Some(()) = async { enters.as_mut()?.recv().await } => {
                 if let Some(link) = gateway.new_link() {
-                    println!("A new link; the one before does not work any more:\n\n    {link}\n");
+                    tell(&format!("A new link; the one before does not work any more:\n\n    {link}\n"));
                 }
             }
         }
     };
     let left = gateway.sessions();
     match sessions {
-        Sessions::Stop => eprintln!("Stopping, and {left} session(s) with it."),
-        Sessions::Leave => eprintln!("Stopping; {left} session(s) stay for the next gateway."),
+        Sessions::Stop => aside(&format!("Stopping, and {left} session(s) with it.")),
+        Sessions::Leave => {
+            aside(&format!("Stopping; {left} session(s) stay for the next gateway."))
+        }
     }
     tokio::select! {
         () = gateway.stop(sessions) => {}
-        _ = interrupt.recv() => eprintln!("Leaving at once; what was not stopped is adopted or stopped next time."),
+        _ = interrupt.recv() => {
+            aside("Leaving at once; what was not stopped is adopted or stopped next time.");
+        }
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::store::StoreError;
 
 /// A problem document's media type (RFC 9457, section 3).
-const PROBLEM: &str = "application/problem+json";
+pub const PROBLEM: &str = "application/problem+json";
 
 /// A no.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +141,12 @@ impl Refusal {
         match self {
             Self::Auth(AuthError::Origin(_)) => {
                 "This web page's origin is not among listen.origins of the gateway.".into()
+            }
+            Self::Auth(AuthError::KeysUnavailable) => {
+                "The keys that tokens are checked with can't be had; try again in a moment.".into()
+            }
+            Self::Auth(AuthError::NoRandomness) => {
+                "The gateway failed; its operator finds why in its log.".into()
             }
             Self::Auth(_) => "Sign in again: the token was not accepted.".into(),
             Self::Forbidden(what) => format!("The token does not allow this: {what}."),

@@ -38,8 +38,8 @@ pub const CONTROL_PER_SECOND: u32 = 50;
 /// How long a socket may take to authenticate and say `attach` or `hello`, in seconds.
 pub const FIRST_MESSAGE_SECONDS: u64 = 10;
 
-/// Bytes that a socket may send before it is authenticated.
-pub const UNAUTHENTICATED_MAX: usize = 4 * 1024;
+/// Largest `attach`, in bytes of JSON.
+pub const ATTACH_MAX: usize = 4 * 1024;
 
 /// Input streams whose positions a bridge keeps.
 pub const INPUT_STREAMS_KEPT: usize = 64;

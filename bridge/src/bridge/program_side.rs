@@ -187,8 +187,9 @@ impl Bridge {
     /// not there.
     pub(super) fn heed_dismissal(&mut self, cx: &mut Context<'_>, now: u64) {
         while self.dismissal.poll(cx).is_ready() {
-            self.ending.hurry();
-            if self.ending.stop(EndReason::Stopped, now + DISMISSAL_MS)
+            // Whoever ends the task may say so again and again.
+            if self.ending.hurry()
+                && self.ending.stop(EndReason::Stopped, now + DISMISSAL_MS)
                 && let Some(shell) = &self.shell
             {
                 shell.hang_up();

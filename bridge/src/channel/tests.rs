@@ -80,7 +80,7 @@ fn another_launch_means_from_the_beginning_and_more_than_there_is_means_no() {
 #[test]
 fn what_a_driver_has_seen_comes_as_replay_and_the_border_splits_a_frame() {
     let mut output = output(Mode::Terminal, 100);
-    output.history.acknowledge(at(60));
+    output.history.acknowledge(Offset::ZERO, at(60));
     let (mut channel, _) = open(Role::Driver, &output, 4, Some(0));
     assert_eq!(said(&mut channel, &mut output), ["Replay 0 +60", "Data 60 +40", "live"]);
     print(&mut output, 1);

@@ -166,7 +166,7 @@ pub fn advice(error: &CallError) -> String {
             format!("{error}\n  Does it run? Another address is given by --url or SHELLGATE_URL.")
         }
         CallError::Refused(refused) if refused.code == "sign_in_code" => {
-            "that is not the code: it works once, and the gateway prints a new one when it starts"
+            "that is not the code: it works once; Enter where the gateway runs prints a new one"
                 .to_owned()
         }
         CallError::Refused(refused) if refused.code == "origin_refused" => {

@@ -108,6 +108,12 @@ impl Scopes {
     /// Own sessions only.
     pub const OWN: Self = Self { read: false, observe: false, admin: false };
 
+    /// Whether this is an operator, who is shown whose a session is.
+    #[must_use]
+    pub fn sees_owners(&self) -> bool {
+        self.read || self.admin
+    }
+
     /// Adds what one word grants. Words that belong to others are nothing to us.
     pub fn grant(&mut self, word: &str) {
         match word {

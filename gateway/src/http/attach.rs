@@ -17,7 +17,7 @@ use serde::Deserialize;
 use shellgate_protocol::client_leg::{Attach, Mode, Role};
 use shellgate_protocol::frame::HEADER_LEN;
 use shellgate_protocol::limits::{
-    CONTROL_MAX, FIRST_MESSAGE_SECONDS, INPUT_FRAME_MAX, WINDOW_DEFAULT,
+    ATTACH_MAX, CONTROL_MAX, FIRST_MESSAGE_SECONDS, INPUT_FRAME_MAX, WINDOW_DEFAULT,
 };
 use shellgate_protocol::{
     CLIENT_SUBPROTOCOL, ClientId, CloseCode, FromClient, InputStream, SessionId, TerminalSize,
@@ -226,6 +226,9 @@ async fn first_message(socket: &mut Socket) -> Result<Attach, (CloseCode, String
     };
     match timeout(Duration::from_secs(FIRST_MESSAGE_SECONDS), first).await {
         Err(_) => bad("no `attach` within 10 s"),
+        Ok(Some(Ok(Message::Text(text)))) if text.len() > ATTACH_MAX => {
+            Err((CloseCode::TooBig, "`attach` is too large".to_owned()))
+        }
         Ok(Some(Ok(Message::Text(text)))) => match serde_json::from_str(&text) {
             Ok(FromClient::Attach(attach)) => Ok(attach),
             Ok(_) => bad("`attach` comes first"),
@@ -279,7 +282,7 @@ async fn plain(
         output: None,
         input_stream: InputStream::random(),
         size,
-        window: WINDOW_DEFAULT,
+        window: WINDOW_DEFAULT.min(core.window_max()),
         can: Vec::new(),
     };
     let visit = Visit {
@@ -305,7 +308,8 @@ async fn arrive_plain(
         Mode::Lines => {
             // Half a line is of no use: lines begin where what is kept begins.
             attach.output = Some(shellgate_protocol::Offset::ZERO);
-            Dialect::PlainLines(Lines::new(PLAIN_MESSAGE_MAX))
+            // A line is acknowledged when all of it has left: it must fit into the window.
+            Dialect::PlainLines(Lines::new(PLAIN_MESSAGE_MAX.min(attach.window as usize / 2)))
         }
     };
     let arrival = Arrival {

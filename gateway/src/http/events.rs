@@ -26,8 +26,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     params(("id" = String, Path, description = "The session's id.")),
     responses(
         (status = 200, content_type = "text/event-stream", body = SessionView),
-        (status = 404, body = Problem),
-        (status = 429, description = "The user follows too many.", body = Problem),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The user follows too many.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn stream(
@@ -37,7 +37,7 @@ pub async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
     let Found { record, handle } = session(&core, &identity, id, Wish::Read).await?;
     let permit = core.admission.take_stream(&identity.user.key())?;
-    let operator = identity.scopes.read || identity.scopes.admin;
+    let operator = identity.scopes.sees_owners();
     let stopping = core.stopping.clone();
     let over = core.grace_after(identity.expires_at);
     let changes = match handle {

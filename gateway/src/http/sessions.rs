@@ -147,9 +147,9 @@ fn body_or_default<T: Default>(headers: &HeaderMap, body: Body<T>) -> Result<T, 
     responses(
         (status = 201, description = "It is being started.", body = SessionView),
         (status = 200, description = "The live session of that name.", body = SessionView),
-        (status = 409, description = "The session of that name is being stopped.", body = Problem),
-        (status = 429, description = "A limit of this user.", body = Problem),
-        (status = 503, description = "A limit of this gateway.", body = Problem),
+        (status = 409, description = "The session of that name is being stopped.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "A limit of this user.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "A limit of this gateway.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn create(
@@ -204,7 +204,7 @@ async fn create(
             last_screen: None,
         },
     };
-    let shown = view_of(&record, None, identity.scopes.read);
+    let shown = view_of(&record, None, identity.scopes.sees_owners());
     // Beside this request: a caller who hangs up leaves no row without a keeper.
     let made = core.tracker.spawn({
         let core = core.clone();
@@ -237,7 +237,7 @@ fn existing(core: &Core, identity: &Identity, record: &Record) -> Result<Respons
     match record.life.state {
         domain::State::Stopping | domain::State::Ended => Err(Refusal::Stopping(record.id)),
         domain::State::Starting | domain::State::Live | domain::State::Severed => {
-            let shown = view_of(&record, handle.as_ref(), identity.scopes.read);
+            let shown = view_of(&record, handle.as_ref(), identity.scopes.sees_owners());
             Ok(Json(shown).into_response())
         }
     }
@@ -263,7 +263,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
 /// List sessions: one's own, or, for operators, everybody's.
 #[utoipa::path(
     get, path = "/v1/sessions", params(Which),
-    responses((status = 200, body = Sessions), (status = 403, body = Problem))
+    responses((status = 200, body = Sessions), (status = 403, body = Problem, content_type = "application/problem+json"))
 )]
 async fn list(
     State(core): State<Arc<Core>>,
@@ -271,7 +271,7 @@ async fn list(
     which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Sessions>, Refusal> {
     let Query(which) = which.map_err(|error| Refusal::BadRequest(error.body_text()))?;
-    let operator = identity.scopes.read || identity.scopes.admin;
+    let operator = identity.scopes.sees_owners();
     if which.all && !operator {
         return Err(Refusal::Forbidden("listing everybody's sessions needs sessions:read"));
     }
@@ -301,7 +301,7 @@ async fn list(
 #[utoipa::path(
     get, path = "/v1/sessions/{id}",
     params(("id" = String, Path, description = "The session's id.")),
-    responses((status = 200, body = SessionView), (status = 404, body = Problem))
+    responses((status = 200, body = SessionView), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 async fn show(
     State(core): State<Arc<Core>>,
@@ -309,7 +309,7 @@ async fn show(
     InPath(id): InPath,
 ) -> Result<Json<SessionView>, Refusal> {
     let Found { record, handle } = session(&core, &identity, id, Wish::Read).await?;
-    let operator = identity.scopes.read || identity.scopes.admin;
+    let operator = identity.scopes.sees_owners();
     Ok(Json(view_of(&record, handle.as_ref(), operator)))
 }
 
@@ -320,7 +320,7 @@ async fn show(
     responses(
         (status = 202, description = "It is being stopped.", body = SessionView),
         (status = 200, description = "It had ended already.", body = SessionView),
-        (status = 404, body = Problem),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn stop(
@@ -329,7 +329,7 @@ async fn stop(
     InPath(id): InPath,
 ) -> Result<Response, Refusal> {
     let Found { record, handle } = session(&core, &identity, id, Wish::Stop).await?;
-    let operator = identity.scopes.read || identity.scopes.admin;
+    let operator = identity.scopes.sees_owners();
     if record.life.state == domain::State::Ended {
         return Ok(Json(view_of(&record, None, operator)).into_response());
     }
@@ -352,7 +352,7 @@ async fn stop(
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/tickets", request_body = NewTicket,
     params(("id" = String, Path, description = "The session's id.")),
-    responses((status = 201, body = TicketView), (status = 404, body = Problem))
+    responses((status = 201, body = TicketView), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 async fn give_ticket(
     State(core): State<Arc<Core>>,

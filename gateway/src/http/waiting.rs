@@ -122,7 +122,9 @@ async fn hear(
     match message {
         None => Err((CloseCode::Normal, String::new())),
         Some(Err(error)) => Err((fault(&error).unwrap_or(CloseCode::Normal), error.to_string())),
-        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => Ok(()),
+        // Its own close is answered by reading on, and nothing else may be said after it.
+        Some(Ok(Message::Close(_))) => Err((CloseCode::Normal, String::new())),
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
         Some(Ok(Message::Binary(_) | Message::Frame(_))) => bad("input before `attached`"),
         Some(Ok(Message::Text(text))) => {
             if text.len() > CONTROL_MAX {

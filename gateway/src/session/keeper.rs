@@ -141,7 +141,7 @@ pub struct Keeper {
     told_to_stop: bool,
     /// Its place in the start queue, until it is launched.
     turn: Option<Ticket>,
-    /// Kept once it has been live.
+    /// Kept unless the start fails.
     started: Option<StartPermit>,
     _place: SessionPermit,
 }
@@ -342,14 +342,20 @@ impl Keeper {
             );
             self.record_mut().life = life;
             self.record_mut().detail.reason = life.reason;
+            // A start that failed is no start; one that was not wanted any more is.
+            let counts = match life.state {
+                State::Live => true,
+                State::Stopping | State::Ended => life.reason != Some(EndReason::StartFailed),
+                State::Starting | State::Severed => false,
+            };
+            if let Some(started) = self.started.take_if(|_| counts) {
+                started.keep();
+            }
             match life.state {
                 State::Ended => self.record_mut().ended_ms = Some(now),
                 State::Live => {
                     self.record_mut().detail.live_ms.get_or_insert(now);
                     self.start_clocks();
-                    if let Some(started) = self.started.take() {
-                        started.keep();
-                    }
                 }
                 State::Stopping => self.unwanted.cancel(),
                 State::Starting | State::Severed => {}

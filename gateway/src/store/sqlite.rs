@@ -335,11 +335,13 @@ impl Sqlite {
     /// # Errors
     /// Where the store fails.
     pub async fn use_ticket(&self, hash: &TicketHash) -> Result<Option<TicketGrant>, StoreError> {
-        let row = sqlx::query("DELETE FROM tickets WHERE hash = ? RETURNING *")
+        // To the end of the statement, where it is committed: whoever stops at its first row is not
+        // told that it could not be.
+        let mut rows = sqlx::query("DELETE FROM tickets WHERE hash = ? RETURNING *")
             .bind(&hash.0[..])
-            .fetch_optional(&mut *self.write().await?)
+            .fetch_all(&mut *self.write().await?)
             .await?;
-        row.map(|row| grant(&row)).transpose()
+        rows.pop().map(|row| grant(&row)).transpose()
     }
 
     /// Adds to the audit trail.

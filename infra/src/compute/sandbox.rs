@@ -43,6 +43,9 @@ pub use self::preflight::{LimitedBy, Preflight};
 const KILLING: Duration = Duration::from_secs(10);
 /// How often a task that is to end is looked at until it can be asked.
 const READINESS_POLL: Duration = Duration::from_millis(5);
+
+/// How long a sandbox that was asked to end is given before it is asked again.
+const ASKED_AGAIN: Duration = Duration::from_millis(500);
 /// How long the outermost process may take to end by itself after the first one inside.
 const TELLING: Duration = Duration::from_secs(1);
 /// A private /tmp smaller than this is of no use, in bytes.
@@ -288,9 +291,14 @@ impl Compute for Sandbox {
                 while first.lives() && !first.catches(Signal::TERM) {
                     tokio::time::sleep(READINESS_POLL).await;
                 }
-                first.signal(Signal::TERM)?;
-                outermost.ended().await;
-                io::Result::Ok(())
+                // Again and again: where a program inside may send it signals, one of those can keep
+                // a single one of ours from it.
+                loop {
+                    first.signal(Signal::TERM)?;
+                    if tokio::time::timeout(ASKED_AGAIN, outermost.ended()).await.is_ok() {
+                        return io::Result::Ok(());
+                    }
+                }
             };
             // Its time being up is no error: that is what the rest is for.
             if let Ok(told) = tokio::time::timeout(grace, asked).await {

@@ -8,6 +8,7 @@ use shellgate_tests::gate::Gate;
 use shellgate_tests::raw::{Heard, attach};
 use shellgate_tests::{Raw, World};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 #[test]
 fn as_an_ordinary_user() {
@@ -231,6 +232,12 @@ async fn a_bridge_that_never_dials_ends_its_session_as_failed() {
         .await;
     let ada = world.user("ada");
     let session = ada.asks_for_a("default").await.id;
+    let mut leaving = Raw::knocks(&ada, session).await;
+    leaving.says(&attach(Role::Observer)).await;
+    assert!(matches!(leaving.hears().await, Heard::Control(_)));
+    let (code, reason) = (CloseCode::Normal.number().into(), "".into());
+    leaving.sends(Message::Close(Some(CloseFrame { code, reason }))).await;
+    assert_eq!(leaving.is_closed().await.0, CloseCode::Normal.number());
     let mut client = Raw::knocks(&ada, session).await;
     client.says(&attach(Role::Driver)).await;
     let mut phases = 0;

@@ -6,11 +6,16 @@ use std::time::Duration;
 use shellgate_client::AttachOptions;
 use shellgate_client::api::NewSession;
 use shellgate_client::session::State;
+use shellgate_protocol::CloseCode;
 use shellgate_protocol::client_leg::{GapReason, Role};
+use shellgate_tests::raw::Knock;
 use shellgate_tests::user::from_the_start;
-use shellgate_tests::{Shell, World, until};
+use shellgate_tests::{Raw, Shell, World, until};
 
 const MIB: u64 = 1024 * 1024;
+
+/// A page that may ask for tickets.
+const ORIGIN: &str = "https://page.example";
 
 /// A disk with less room than a spill file may take.
 const DISK: u64 = 12 * MIB;
@@ -27,9 +32,11 @@ const ZEROTH: u64 = 100_000_000;
 #[tokio::test]
 async fn a_full_disk_is_said_and_costs_nobody_their_shell() {
     let Some(world) = World::builder().on_a_disk_of(DISK) else { return };
-    let world = world.start().await;
+    let world = world.set("listen.origins", vec![ORIGIN]).start().await;
     let ada = world.user("ada");
     let (mut shell, ending) = (ada.opens_a_shell().await, ada.opens_a_shell().await);
+    let ticket = ada.api().ticket(shell.session(), Role::Observer, Some(ORIGIN)).await;
+    let ticket = Knock::ticket(&ticket.expect("a ticket").ticket, Some(ORIGIN));
     let ballast = world.fills_its_disk();
     // The database goes on within the room that it has on the disk already.
     until("the database is full", async || {
@@ -39,6 +46,13 @@ async fn a_full_disk_is_said_and_costs_nobody_their_shell() {
     let refused = ada.is_refused(&NewSession::default()).await;
     assert_eq!((refused.status, refused.code.as_str()), (503, "store_unavailable"));
     assert!(refused.retry_after.is_some_and(|seconds| seconds >= 1));
+    let mut holder = Raw::dials(ada.address(), shell.session(), &ticket).await.expect("upgraded");
+    let (code, _) = holder.is_closed().await;
+    assert_eq!(
+        code,
+        CloseCode::Overloaded.number(),
+        "a ticket that can't be used up opens nothing"
+    );
     let ready = format!("http://{}/readyz", world.admin_address());
     assert_eq!(reqwest::get(&ready).await.expect("an answer").status(), 503);
     shell.types("echo $((6 * 7)) all the same\n").await;

@@ -141,6 +141,16 @@ async fn a_program_gets_its_templates_environment_and_place() {
 }
 
 #[tokio::test]
+async fn a_letter_of_several_bytes_is_one_letter_to_the_shell() {
+    let world = World::start().await;
+    let mut shell = world.user("ada").opens_a_shell().await;
+    shell.types("printf '<%s>\\n' \"a\u{e4}\u{7f}b\"\n").await;
+    shell.shows("<ab>\r\n").await;
+    assert_eq!(shell.runs("echo ${PATH%%:*}").await, "/home/agent/.local/bin");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_fork_bomb_stays_in_its_sandbox() {
     let world = World::builder().set("templates.small.limits.pids", 32).start().await;
     let shell = world.user("ada").opens_a("small").await;

@@ -92,14 +92,25 @@ export function busyWords(code: string | undefined): { heading: string; text: st
         heading: "Too many windows",
         text: "This session is open in as many windows as it may be. Close one of them first.",
       };
+    case "too_many_streams":
+      return {
+        heading: "Too many windows",
+        text: "You follow as many sessions at a time as you may. Close a window first.",
+      };
     case "session_stopping":
       return {
         heading: "Not quite gone yet",
         text: "A session of this name is being stopped. In a moment the name is free.",
       };
+    case "session_busy":
+      return {
+        heading: "The session is busy",
+        text: "It did not hear this in time. Try again in a moment.",
+      };
     case "going_away":
     case "store_unavailable":
-    case "start_timeout":
+    case "keys_unavailable":
+    case "internal":
       return {
         heading: "The gateway is not ready",
         text: "It is restarting, or something that it needs does not answer.",
