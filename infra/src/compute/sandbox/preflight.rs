@@ -140,14 +140,14 @@ pub(super) fn plan(config: &SandboxConfig, cgroup_name: &str) -> Result<Plan, Co
     }
     let has = |resource| cgroups.as_ref().is_some_and(|cgroups| cgroups.limits(resource));
     let (memory, pids) = (has(Resource::Memory), has(Resource::Pids));
-    let systemd_run = if memory || geteuid().is_root() { None } else { working_systemd_run() };
-    let by_systemd = systemd_run.is_some();
+    let scope = if memory || geteuid().is_root() { None } else { working_systemd_run() };
+    let by_scope = scope.as_ref().map_or(ScopeLimits::default(), |(_, limits)| *limits);
     let mut engine = Engine {
         bwrap: bwrap.to_string_lossy().into_owned(),
         disable_userns: true,
-        systemd_run,
-        memory_is_limited: memory || by_systemd,
-        pids_are_limited: pids || by_systemd,
+        systemd_run: scope.map(|(systemd_run, _)| systemd_run),
+        memory_is_limited: memory || by_scope.memory,
+        pids_are_limited: pids || by_scope.pids,
     };
     let trial = Trial::prepare(config)?;
     let mut seen = trial.run(&engine, cgroups.as_ref());
@@ -163,12 +163,12 @@ pub(super) fn plan(config: &SandboxConfig, cgroup_name: &str) -> Result<Plan, Co
     }
     seen.map_err(|refused| refused.with_remedy(&bwrap_version))?.check()?;
 
-    let limited = |resource, otherwise| {
+    let limited = |resource, by_scope: bool, otherwise| {
         let version = cgroups.as_ref().and_then(|cgroups| cgroups.version(resource));
         match version {
             Some(Version::V1) => LimitedBy::CgroupV1,
             Some(Version::V2) => LimitedBy::CgroupV2,
-            None if by_systemd => LimitedBy::SystemdScope,
+            None if by_scope => LimitedBy::SystemdScope,
             None => otherwise,
         }
     };
@@ -177,9 +177,9 @@ pub(super) fn plan(config: &SandboxConfig, cgroup_name: &str) -> Result<Plan, Co
         bwrap_version,
         drops_to_own_uid: geteuid().is_root(),
         nested_user_namespaces_off: engine.disable_userns,
-        memory: limited(Resource::Memory, LimitedBy::EachProcess),
-        pids: limited(Resource::Pids, LimitedBy::OwnUser),
-        cpu: limited(Resource::Cpu, LimitedBy::Nothing),
+        memory: limited(Resource::Memory, by_scope.memory, LimitedBy::EachProcess),
+        pids: limited(Resource::Pids, by_scope.pids, LimitedBy::OwnUser),
+        cpu: limited(Resource::Cpu, by_scope.cpu, LimitedBy::Nothing),
     };
     Ok(Plan { engine, cgroups, preflight })
 }
@@ -202,23 +202,64 @@ fn output_of(command: &mut Command) -> Result<String, ComputeError> {
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
-/// `systemd-run`, if this user has a systemd that makes scopes.
-fn working_systemd_run() -> Option<String> {
+/// What a scope of this user's systemd really limits: systemd takes a property for a controller
+/// that it was not given, and says nothing (systemd.resource-control(5)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct ScopeLimits {
+    memory: bool,
+    pids: bool,
+    cpu: bool,
+}
+
+impl ScopeLimits {
+    /// Reads what [`LOOK_AT_SCOPE`] prints.
+    fn parse(text: &str) -> Self {
+        let mut lines = text.lines().map(|line| !line.is_empty() && !line.starts_with("max"));
+        let mut next = || lines.next().unwrap_or(false);
+        Self { memory: next(), pids: next(), cpu: next() }
+    }
+}
+
+/// Prints the limits of the control group that it runs in, a line each, as the kernel's control
+/// groups of version 2 show them.
+const LOOK_AT_SCOPE: &str = r#"group=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+for limit in memory.max pids.max cpu.max; do cat "$group/$limit" || echo max; done"#;
+
+/// `systemd-run`, if this user has a systemd whose scopes limit anything, and what they limit.
+fn working_systemd_run() -> Option<(String, ScopeLimits)> {
     let runtime = format!("/run/user/{}", geteuid().as_raw());
     if !Path::new(&runtime).join("systemd/private").exists() {
         return None;
     }
     let path = find(None, SYSTEMD_RUN)?;
     let mut command = Command::new(&path);
-    command.args(["--user", "--scope", "--quiet", "--collect", "-p", "TasksMax=64", "--", "true"]);
+    command.args(["--user", "--scope", "--quiet", "--collect"]);
+    command.args(["-p", "MemoryMax=64M", "-p", "TasksMax=64", "-p", "CPUQuota=50%"]);
+    command.args(["--", "sh", "-c", LOOK_AT_SCOPE]);
     command.env_clear().env("XDG_RUNTIME_DIR", runtime).env("PATH", "/usr/bin:/bin");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().ok()?.success().then(|| path.to_string_lossy().into_owned())
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let limits = ScopeLimits::parse(&String::from_utf8_lossy(&output.stdout));
+    (limits != ScopeLimits::default()).then(|| (path.to_string_lossy().into_owned(), limits))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_limits_what_the_kernel_says_that_it_limits() {
+        let of = |memory, pids, cpu| ScopeLimits { memory, pids, cpu };
+        assert_eq!(ScopeLimits::parse("67108864\n64\n50000 100000\n"), of(true, true, true));
+        assert_eq!(ScopeLimits::parse("67108864\n64\nmax\n"), of(true, true, false));
+        assert_eq!(ScopeLimits::parse("max\n64\nmax 100000\n"), of(false, true, false));
+        assert_eq!(ScopeLimits::parse(""), of(false, false, false));
+    }
+
+    #[test]
+    fn a_look_at_a_scope_prints_a_line_for_each_limit() {
+        let output = Command::new("sh").args(["-c", LOOK_AT_SCOPE]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 3);
+    }
 
     #[test]
     fn what_is_not_limited_is_told() {
