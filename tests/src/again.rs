@@ -37,6 +37,7 @@ pub fn as_an_ordinary_user(module: &str, but: &str) {
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .env("HOME", home)
         .env("TMPDIR", home)
+        .envs(std::env::var_os(binaries::PACKAGE).map(|package| (binaries::PACKAGE, package)))
         .uid(ORDINARY)
         .gid(ORDINARY)
         .stdin(Stdio::null())

@@ -16,6 +16,9 @@ const PROGRAMS: [(&str, &[&str]); 3] = [
     ("shellgate", &["client/src", "protocol/src"]),
 ];
 
+/// Where Cargo says which package's test or program it runs.
+pub(crate) const PACKAGE: &str = "CARGO_MANIFEST_DIR";
+
 /// The folder with `shellgate-gateway`, `shellgate-bridge` and `shellgate`.
 ///
 /// # Panics
@@ -38,8 +41,13 @@ pub fn cli() -> PathBuf {
     folder().join("shellgate")
 }
 
-fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is in a workspace")
+/// The folder of the sources: of the workspace that Cargo runs this from, since a target folder may
+/// have been copied there from where it was built.
+fn workspace() -> PathBuf {
+    let package = std::env::var_os(PACKAGE).map(PathBuf::from);
+    let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let locked = package.ancestors().find(|folder| folder.join("Cargo.lock").exists());
+    locked.or(package.parent()).expect("a package is in a workspace").to_path_buf()
 }
 
 fn are_current(folder: &Path) -> bool {

@@ -9,7 +9,7 @@ use shellgate_protocol::client_leg::ExitStatus;
 use shellgate_protocol::{CloseCode, Launch, SessionId};
 use tokio::sync::watch;
 
-use crate::transcript::{Transcript, find};
+use crate::transcript::{Keyframe, Transcript, find};
 use crate::user::from_the_start;
 use crate::{DEADLINE, User};
 
@@ -151,6 +151,21 @@ impl Shell {
             .await;
         self.looked = at + text.len();
         at..self.looked
+    }
+
+    /// Waits until `text` is to be seen, in the output or on the newest screen. A screen is all that
+    /// an observer gets of what was printed before it came, or faster than it reads.
+    pub async fn draws_within(&mut self, time: Duration, text: &str) {
+        let mut from = 0;
+        let what = format!("{text:?} on a screen");
+        self.sees_within(time, &what, |transcript| {
+            let is_printed = find(&transcript.output, text.as_bytes(), from).is_some();
+            from = from.max(transcript.output.len().saturating_sub(text.len()));
+            let screen = transcript.keyframes.last();
+            let is_drawn = |screen: &Keyframe| find(&screen.bytes, text.as_bytes(), 0).is_some();
+            (is_printed || screen.is_some_and(is_drawn)).then_some(())
+        })
+        .await;
     }
 
     /// Runs a command line and gives what it printed, without the last line end.

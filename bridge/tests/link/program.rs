@@ -110,8 +110,10 @@ async fn a_signal_reaches_the_foreground_job_once_and_is_answered_each_time() {
 
 #[tokio::test]
 async fn nothing_that_it_started_outlives_it() {
-    let text = "trap '' HUP TERM; (trap '' HUP TERM; setsid sleep 3210 & echo child $!; wait) & \
-                sleep 0.2; exit 0";
+    // It ends once its child has said who it is, in a session of its own.
+    let text = "trap '' HUP TERM; mkfifo said; \
+                (setsid sh -c 'echo child $$; : >said; exec sleep 3210' & wait) & \
+                read -r _ <said; exit 0";
     let gateway = Gateway::start(script(text));
     let mut link = gateway.linked().await;
     let mut client = Client::driver();

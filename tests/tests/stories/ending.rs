@@ -237,14 +237,13 @@ async fn what_is_printed_beyond_what_is_kept_is_announced_as_a_gap() {
     let world = World::start().await;
     let shell = world.user("ada").opens_a_shell().await;
     shell.types("read -r; sleep 1; yes a line to be lost | head -c 100000000; echo d''one\n").await;
+    let watching = AttachOptions { output: None, ..from_the_start(Role::Observer) };
+    let mut observer = world.user("ada").comes_with(shell.session(), watching);
+    observer.stands().await;
     shell.types("\n").await;
     let known = shell.seen().known.expect("it has shown something");
     let away = shell.hangs_up().await;
-    let mut observer = world.user("ada").comes_with(
-        away.session(),
-        AttachOptions { output: None, ..from_the_start(Role::Observer) },
-    );
-    observer.shows_within(Duration::from_secs(60), "done\r\n").await;
+    observer.draws_within(Duration::from_secs(60), "done").await;
     let mut shell = away.comes_back().await;
     shell.shows_within(Duration::from_secs(60), "done\r\n").await;
     let gaps = shell.seen().gaps.clone();

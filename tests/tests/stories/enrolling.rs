@@ -226,7 +226,7 @@ async fn a_bridge_that_never_dials_ends_its_session_as_failed() {
     let bridge = silent(place.path()).to_str().expect("UTF-8").to_owned();
     let world = World::builder()
         .set("sandbox.bridge", bridge)
-        .set("limits.start_deadline", "1s")
+        .set("limits.start_deadline", "3s")
         .set("limits.stop_grace", "100ms")
         .start()
         .await;

@@ -1,7 +1,5 @@
 //! Who is let in, and what the others are told.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -15,6 +13,7 @@ use shellgate_tests::raw::{Heard, Knock, attach as says_attach};
 use shellgate_tests::transcript::Transcript;
 use shellgate_tests::user::from_the_start;
 use shellgate_tests::{Raw, User, World, within};
+use tokio::sync::watch;
 
 /// A page that may ask for tickets.
 const ORIGIN: &str = "https://shell.example.com";
@@ -220,7 +219,7 @@ async fn a_page_of_no_listed_origin_gets_no_ticket_and_no_socket() {
 
 #[tokio::test]
 async fn a_token_that_runs_out_is_renewed_while_the_session_goes_on() {
-    let world = World::builder().set("auth.leeway", "0s").set("auth.grace", "4s").start().await;
+    let world = World::builder().set("auth.leeway", "0s").set("auth.grace", "30s").start().await;
     let ada = world.user("ada");
     let session = ada.asks_for_a("default").await.id;
     let (input, mut events, mut transcript) = renews(&ada, session, Role::Driver).await;
@@ -237,7 +236,7 @@ async fn a_token_that_runs_out_is_renewed_while_the_session_goes_on() {
 
 #[tokio::test]
 async fn an_operator_who_watches_renews_a_token_of_their_own() {
-    let world = World::builder().set("auth.leeway", "0s").set("auth.grace", "4s").start().await;
+    let world = World::builder().set("auth.leeway", "0s").set("auth.grace", "30s").start().await;
     let session = world.user("ada").opens_a_shell().await.session();
     let watcher = world.user("odo").with_scopes("sessions:observe");
     let (_, _, transcript) = renews(&watcher, session, Role::Observer).await;
@@ -254,25 +253,41 @@ async fn an_operator_who_watches_renews_a_token_of_their_own() {
     world.stop().await;
 }
 
-/// Attaches with tokens that last for two seconds, and stays until the third is in use.
+/// Attaches with a token that lasts for five seconds, and stays until the gateway goes by a renewed
+/// one and a third is given to take its place.
 async fn renews(user: &User, session: SessionId, role: Role) -> (Input, Events, Transcript) {
-    let (short, minted) = (user.clone(), Arc::new(AtomicU32::new(0)));
-    let count = minted.clone();
-    let tokens = TokenSource::refresh(move |_| {
-        count.fetch_add(1, Ordering::SeqCst);
-        let token = short.token_for(Duration::from_secs(2));
+    let (short, minted) = (user.clone(), watch::Sender::new(0));
+    let mut given = minted.subscribe();
+    let tokens = TokenSource::refresh(move |old| {
+        minted.send_modify(|count| *count += 1);
+        // A renewed one lasts longer, but not so long that the gateway does not ask for the next.
+        let seconds = if old.is_none() { 5 } else { 25 };
+        let token = short.token_for(Duration::from_secs(seconds));
         async move { Ok(token) }
     });
     let api = user.api();
     let (input, mut events) = attach(api.endpoint(), tokens, session, from_the_start(role));
     let mut transcript = Transcript::default();
     within("two renewals", async {
-        while minted.load(Ordering::SeqCst) < 3 {
+        while expiries(&transcript).len() < 2 {
             transcript.take(events.next().await.expect("it goes on"));
         }
+        given.wait_for(|count| *count >= 3).await.expect("it goes on");
     })
     .await;
+    // By then nothing is left of the first token.
+    let left = expiries(&transcript);
+    assert!(left[1] > 0, "a renewed token counts: {left:?} s are left");
     (input, events, transcript)
+}
+
+/// How many seconds a token had left each time that a newer one was wanted.
+fn expiries(transcript: &Transcript) -> Vec<u64> {
+    let seconds = |notice: &Notice| match notice {
+        Notice::TokenExpires { seconds } => Some(*seconds),
+        _ => None,
+    };
+    transcript.notices.iter().filter_map(seconds).collect()
 }
 
 #[tokio::test]
@@ -281,7 +296,7 @@ async fn a_token_that_runs_out_for_good_closes_its_connection_and_not_the_sessio
     let ada = world.user("ada");
     let session = ada.asks_for_a("default").await.id;
     ada.sees(session, shellgate_client::session::State::Live).await;
-    let token = ada.token_for(Duration::from_secs(2));
+    let token = ada.token_for(Duration::from_secs(5));
     let late = ada.with_token(token);
     let mut shell = late.comes_with(session, AttachOptions::default());
     let closed = shell.closes().await;

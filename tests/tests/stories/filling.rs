@@ -120,18 +120,20 @@ async fn what_a_full_disk_cannot_keep_is_announced_and_all_else_is_kept() {
 async fn prints_unseen(world: &World, mut shell: Shell, lines: u64) -> (Shell, Option<u64>) {
     let (first, last) = (ZEROTH + 1, ZEROTH + lines);
     let numbers = format!("read -r; sleep 1; seq {first} {last}; echo d''one; stty echo");
-    shell.types(&format!("stty -echo; echo be''gin; {numbers}\n")).await;
+    // No screen shows what was done before.
+    shell.types(&format!("stty -echo; clear; echo be''gin; {numbers}\n")).await;
     let begin = shell.finds("begin\r\n").await.end;
     let at = {
         let seen = shell.seen();
         seen.known.expect("it has shown something").get() - (seen.output.len() - begin) as u64
     };
+    let watching = AttachOptions { output: None, ..from_the_start(Role::Observer) };
+    let mut observer = world.user("ada").comes_with(shell.session(), watching);
+    observer.stands().await;
     shell.types("\n").await;
     let away = shell.hangs_up().await;
     let patience = Duration::from_secs(60);
-    let watching = AttachOptions { output: None, ..from_the_start(Role::Observer) };
-    let mut observer = world.user("ada").comes_with(away.session(), watching);
-    observer.shows_within(patience, "done\r\n").await;
+    observer.draws_within(patience, "done").await;
     let mut shell = away.comes_back().await;
     let end = shell.finds_within(patience, "done\r\n").await.start;
     let (seen, all) = (shell.seen(), lines * LINE);
