@@ -39,7 +39,7 @@ doc: ## Only the documentation build of `make check`
 deny: ## Only the dependency rules of `make check`
 	@exec sh scripts/check.sh dependencies
 
-fuzz: ## Only the fuzz targets, SECONDS_EACH=10 seconds each
+fuzz: ## Only the fuzz targets, SECONDS_EACH=10 seconds each, from SEED=1
 	@exec sh scripts/test.sh fuzz
 
 torture: ## Break client, link and gateway 240 times at random, and count every byte

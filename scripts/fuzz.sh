@@ -1,9 +1,11 @@
 # Builds the fuzz targets and runs each for SECONDS_EACH (10) on its kept corpus. New inputs that
 # reach new code go to fuzz/target/corpus; a crash leaves its input in fuzz/artifacts and fails.
+# The same SEED (1) tries the same inputs first, as far as the time goes; 0 takes another each time.
 
 . scripts/setup.sh
 
 seconds_each=${SECONDS_EACH:-10}
+seed=${SEED:-1}
 
 need_rust
 need_c_compiler
@@ -33,7 +35,7 @@ for source in fuzz/targets/*.rs; do
     log=fuzz/target/$target.log
     # 16 KiB is the largest control message of a client, and more than any other parser needs.
     if ! "fuzz/target/$host/debug/$target" "fuzz/target/corpus/$target" "fuzz/corpus/$target" \
-        -max_total_time="$seconds_each" -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
+        -seed="$seed" -max_total_time="$seconds_each" -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
         -artifact_prefix="fuzz/artifacts/$target-" -print_final_stats=1 >"$log" 2>&1; then
         tail -n 60 "$log"
         failed="$failed $target"

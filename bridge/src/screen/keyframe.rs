@@ -134,12 +134,16 @@ impl Painter<'_> {
         let mut out = Vec::new();
         let mut rows = self.terminal.history.newest(room).peekable();
         while let Some(row) = rows.next() {
-            // The first row of the screen may have changed since.
-            let is_last = rows.peek().is_none();
-            let first = self.terminal.primary.first();
-            let cut = is_last && !first.is_some_and(|first| continues(first, self.terminal.cols));
+            // The row after it may have changed since it left.
+            let is_continued = match rows.peek() {
+                Some(next) => !next.painted.is_empty(),
+                None => {
+                    let first = self.terminal.primary.first();
+                    first.is_some_and(|first| continues(first, self.terminal.cols))
+                }
+            };
             out.extend_from_slice(&row.painted);
-            if row.wrapped && !cut {
+            if row.wrapped && is_continued {
                 // Up to the edge, so that its line goes on in the next row.
                 out.resize(out.len() + usize::from(row.blanks), b' ');
             } else {
@@ -393,6 +397,15 @@ mod tests {
     fn a_line_that_is_broken_in_the_history_is_not_filled_up_to_the_edge() {
         // A wide character that does not fit leaves a blank at the edge, and goes on below.
         is_shown_again(2, 3, "a\u{6bef}\u{6bef}b\x1b[2J");
+    }
+
+    #[test]
+    fn a_line_whose_second_row_was_erased_keeps_its_rows() {
+        let mut screen = Screen::new(TerminalSize::new(3, 2).expect("a size"));
+        // "d" is erased once "abc" has left, and leaves as well.
+        screen.feed(b"abcd\r\nx\x1b[H\x1b[2K\x1b[2H\r\ny");
+        let keyframe = String::from_utf8(screen.keyframe(4096)).expect("UTF-8");
+        assert!(keyframe.contains("abc\r\n\r\nx\r\ny"), "{keyframe:?}");
     }
 
     #[test]
