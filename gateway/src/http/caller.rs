@@ -82,6 +82,14 @@ pub struct Found {
     pub handle: Option<Handle>,
 }
 
+impl Found {
+    /// What was read from the store, unless its keeper knows it better.
+    pub fn of(core: &Core, record: Record) -> Self {
+        let handle = core.registry.get(record.id);
+        handle.map_or_else(|| Self { record: Arc::new(record), handle: None }, Self::from)
+    }
+}
+
 impl From<Handle> for Found {
     fn from(handle: Handle) -> Self {
         let record = handle.view.borrow().record.clone();
@@ -102,10 +110,8 @@ pub async fn session(
     let found = match core.registry.get(id) {
         Some(handle) => Found::from(handle),
         None => {
-            let record = core.store.find(id).await?.ok_or(Refusal::NoSuchSession(id))?;
             // A row is there a moment before its keeper.
-            let handle = core.registry.get(id);
-            handle.map_or_else(|| Found { record: Arc::new(record), handle: None }, Found::from)
+            Found::of(core, core.store.find(id).await?.ok_or(Refusal::NoSuchSession(id))?)
         }
     };
     may(identity, &found.record, wish)?;

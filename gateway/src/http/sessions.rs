@@ -162,7 +162,7 @@ async fn create(
     if let Some(name) = &wanted.name {
         check_name(name)?;
         if let Some(record) = core.store.find_by_name(&identity.user, name).await? {
-            return existing(&core, &identity, &record);
+            return existing(&core, &identity, record);
         }
     }
     let template_name = wanted.template.unwrap_or_else(|| DEFAULT_TEMPLATE.into());
@@ -221,7 +221,7 @@ async fn create(
         // Somebody else of the same user was quicker; the permits go back by themselves.
         Err(StoreError::NameTaken(id)) => {
             let record = core.store.find(id).await?.ok_or(Refusal::NoSuchSession(id))?;
-            return existing(&core, &identity, &record);
+            return existing(&core, &identity, record);
         }
         Err(error) => return Err(error.into()),
     }
@@ -229,11 +229,8 @@ async fn create(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(shown)).into_response())
 }
 
-fn existing(core: &Core, identity: &Identity, record: &Record) -> Result<Response, Refusal> {
-    let handle = core.registry.get(record.id);
-    let record = handle
-        .as_ref()
-        .map_or_else(|| Arc::new(record.clone()), |handle| handle.view.borrow().record.clone());
+fn existing(core: &Core, identity: &Identity, record: Record) -> Result<Response, Refusal> {
+    let Found { record, handle } = Found::of(core, record);
     match record.life.state {
         domain::State::Stopping | domain::State::Ended => Err(Refusal::Stopping(record.id)),
         domain::State::Starting | domain::State::Live | domain::State::Severed => {
@@ -286,15 +283,11 @@ async fn list(
     let more = records.len() > limit as usize;
     records.truncate(limit as usize);
     let next = if more { records.last().map(|record| record.id) } else { None };
-    let shown = |record: &Record| match core.registry.get(record.id) {
-        Some(handle) => {
-            // Not while it is borrowed: it is borrowed again to be shown.
-            let record = handle.view.borrow().record.clone();
-            view_of(&record, Some(&handle), operator)
-        }
-        None => view_of(record, None, operator),
+    let shown = |record: Record| {
+        let Found { record, handle } = Found::of(&core, record);
+        view_of(&record, handle.as_ref(), operator)
     };
-    Ok(Json(Sessions { sessions: records.iter().map(shown).collect(), next }))
+    Ok(Json(Sessions { sessions: records.into_iter().map(shown).collect(), next }))
 }
 
 /// Look at a session.

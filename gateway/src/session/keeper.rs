@@ -348,7 +348,7 @@ impl Keeper {
                 State::Stopping | State::Ended => life.reason != Some(EndReason::StartFailed),
                 State::Starting | State::Severed => false,
             };
-            if let Some(started) = self.started.take_if(|_| counts) {
+            if counts && let Some(started) = self.started.take() {
                 started.keep();
             }
             match life.state {

@@ -43,7 +43,6 @@ pub use self::preflight::{LimitedBy, Preflight};
 const KILLING: Duration = Duration::from_secs(10);
 /// How often a task that is to end is looked at until it can be asked.
 const READINESS_POLL: Duration = Duration::from_millis(5);
-
 /// How long a sandbox that was asked to end is given before it is asked again.
 const ASKED_AGAIN: Duration = Duration::from_millis(500);
 /// How long the outermost process may take to end by itself after the first one inside.

@@ -96,7 +96,7 @@ async fn one_attachment_too_many_is_refused_until_one_leaves() {
 }
 
 #[tokio::test]
-async fn an_address_with_too_many_strangers_gets_a_plain_503() {
+async fn an_address_with_too_many_strangers_gets_a_503_at_the_door() {
     let world = World::builder().set("listen.unauthenticated_per_address", 3).start().await;
     let ada = world.user("ada");
     let session = ada.asks_for_a("default").await.id;
