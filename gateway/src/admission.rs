@@ -26,9 +26,8 @@ pub use starts::StartPermit;
 use starts::Starts;
 use tally::{Share, Tally, Total};
 
-/// Descriptors that a session takes: the socket that its bridge dials, the link, its successor while
-/// both are there, and its task's.
-const DESCRIPTORS_PER_SESSION: u32 = 4;
+/// Descriptors that a session takes: the socket that its bridge dials, the link, and its task's.
+const DESCRIPTORS_PER_SESSION: u32 = 3;
 
 /// Connections that operators' listener has of its own: however full the gateway is, it says so.
 const OPERATOR_CONNECTIONS: u32 = 64;
@@ -93,6 +92,12 @@ pub struct Admission {
 #[derive(Debug)]
 pub struct ConnectionPermit {
     _connection: Share,
+    _descriptor: Share,
+}
+
+/// A place for a bridge's call beyond the one link that its session has a place for.
+#[derive(Debug)]
+pub struct DialPermit {
     _descriptor: Share,
 }
 
@@ -172,6 +177,13 @@ impl Admission {
             Total::take(&self.operators, 1).ok_or_else(|| Denied::new(Reason::GatewayFull))?;
         let descriptor = Total::add(&self.descriptors, 1);
         Ok(ConnectionPermit { _connection: connection, _descriptor: descriptor })
+    }
+
+    /// For a bridge that calls while the place that its session has for a link is taken.
+    pub fn take_dial(&self) -> Result<DialPermit, Denied> {
+        Total::take(&self.descriptors, 1)
+            .map(|descriptor| DialPermit { _descriptor: descriptor })
+            .ok_or_else(|| Denied::new(Reason::GatewayFull))
     }
 
     /// For a user who wants to follow a session's events.
@@ -440,6 +452,18 @@ mod tests {
         assert!(admission.take_operator_connection().is_err());
         drop(held);
         assert_eq!(admission.taken(), Taken::default());
+    }
+
+    #[test]
+    fn a_call_beyond_a_sessions_link_takes_a_place_that_others_may_have() {
+        let limits = AdmissionLimits { descriptors: DESCRIPTORS_PER_SESSION + 1, ..LIMITS };
+        let admission = Admission::new(limits);
+        let _session = admission.take_session("ada").expect("a session");
+        let dial = admission.take_dial().expect("a place");
+        assert_eq!(admission.take_dial().unwrap_err().reason, Reason::GatewayFull);
+        assert!(admission.take_connection().is_err());
+        drop(dial);
+        assert!(admission.take_connection().is_ok());
     }
 
     #[test]

@@ -21,14 +21,15 @@ use shellgate_protocol::{
     CloseCode, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Launch, SessionId, ToBridge,
 };
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
+use crate::admission::DialPermit;
 use crate::auth::enrolment::{fresh_nonce, verify_proof};
 use crate::core::Core;
-use crate::registry::Handle;
+use crate::registry::{Handle, View};
 use crate::relay::Budget;
 use crate::session::LinkId;
 use crate::session::keeper::{Message, Turned};
@@ -62,12 +63,14 @@ pub fn listen(
     handle: Handle,
 ) -> io::Result<JoinHandle<()>> {
     let listener = bind(&core.dial_directory(id))?;
+    let user_key = handle.view.borrow().record.owner.key();
     let door = Arc::new(Door {
         core: core.clone(),
         id,
         launch,
-        user_key: handle.view.borrow().record.owner.key(),
+        user_key,
         keeper: handle.keeper,
+        view: handle.view,
         pending: AtomicU32::new(0),
         began: Instant::now(),
         dials: Mutex::new(Budget::new(DIALS_PER_SECOND, 0)),
@@ -111,17 +114,37 @@ struct Door {
     /// Whose session it is, as their things are named.
     user_key: String,
     keeper: mpsc::Sender<Message>,
+    view: watch::Receiver<View>,
     pending: AtomicU32,
     began: Instant,
     dials: Mutex<Budget>,
 }
 
 /// One of a session's few places for connections that are not links yet.
-struct Place(Arc<Door>);
+struct Place {
+    door: Arc<Door>,
+    /// The first call of a session without a link has the link's own place.
+    beyond: Option<DialPermit>,
+}
+
+impl Place {
+    fn take(door: &Arc<Door>) -> Option<Self> {
+        let others = door.pending.fetch_add(1, Ordering::AcqRel);
+        // Counted as it is dropped, from here on.
+        let mut place = Self { door: door.clone(), beyond: None };
+        if others >= PENDING_MAX {
+            return None;
+        }
+        if others > 0 || door.view.borrow().relay.is_some() {
+            place.beyond = Some(door.core.admission.take_dial().ok()?);
+        }
+        Some(place)
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.pending.fetch_sub(1, Ordering::AcqRel);
+        self.door.pending.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -131,18 +154,14 @@ impl Door {
         if !door.dials.lock().is_ok_and(|mut dials| dials.take(now_ms)) {
             return;
         }
-        if door.pending.fetch_add(1, Ordering::AcqRel) >= PENDING_MAX {
-            door.pending.fetch_sub(1, Ordering::AcqRel);
-            return;
-        }
-        let place = Place(door.clone());
+        let Some(place) = Place::take(door) else { return };
         door.core.tracker.spawn(async move {
-            if !place.0.knows(&stream).await {
+            if !place.door.knows(&stream).await {
                 return;
             }
             let place = Arc::new(place);
             let service = service_fn(|request: Request<hyper::body::Incoming>| {
-                let answer = place.0.answer(request.map(Body::new), place.clone());
+                let answer = place.door.answer(request.map(Body::new), place.clone());
                 async move { Ok::<_, std::convert::Infallible>(answer) }
             });
             let connection = hyper::server::conn::http1::Builder::new()

@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use self::cgroup::Cgroups;
 use self::preflight::Plan;
-use self::process::Process;
+use self::process::{Process, Watch};
 use self::record::{Record, Records, io_error};
 use crate::compute::{Compute, ComputeError, TaskEnd, TaskName, TaskRef, TaskSpec};
 use crate::volumes::VolumeRef;
@@ -83,6 +83,8 @@ struct Inner {
     boot_id: String,
     /// Found out once, by a trial.
     plan: OnceCell<Plan>,
+    /// Whose end is waited for.
+    watch: Watch,
     /// What attends to this process's own sandboxes until they end.
     tracker: TaskTracker,
 }
@@ -105,6 +107,7 @@ impl Sandbox {
             records,
             boot_id,
             plan: OnceCell::new(),
+            watch: Watch::default(),
             tracker: TaskTracker::new(),
         })))
     }
@@ -179,7 +182,7 @@ impl Sandbox {
     fn attend(&self, name: TaskName, launched: Process, runtime: &tokio::runtime::Handle) {
         let sandbox = self.clone();
         let attending = async move {
-            launched.ended().await;
+            sandbox.0.watch.ended(launched).await;
             if let Some(exit) = launched.exit()
                 && let Err(error) = sandbox.note_end(&name, launched, &exit.to_string()).await
             {
@@ -215,7 +218,7 @@ impl Sandbox {
             return Ok(());
         }
         if let Some(first) = record.first {
-            kill(&[first], name).await?;
+            kill(&self.0.watch, &[first], name).await?;
         }
         for group in &record.groups {
             group.clear().await.map_err(io_error(format!("end what is left of {name}")))?;
@@ -294,7 +297,10 @@ impl Compute for Sandbox {
                 // a single one of ours from it.
                 loop {
                     first.signal(Signal::TERM)?;
-                    if tokio::time::timeout(ASKED_AGAIN, outermost.ended()).await.is_ok() {
+                    if tokio::time::timeout(ASKED_AGAIN, self.0.watch.ended(outermost))
+                        .await
+                        .is_ok()
+                    {
                         return io::Result::Ok(());
                     }
                 }
@@ -305,11 +311,11 @@ impl Compute for Sandbox {
             }
         }
         if let Some(first) = first {
-            kill(&[first], name).await?;
+            kill(&self.0.watch, &[first], name).await?;
             // The outermost process tells how the first one ended, if it may.
-            let _ = tokio::time::timeout(TELLING, outermost.ended()).await;
+            let _ = tokio::time::timeout(TELLING, self.0.watch.ended(outermost)).await;
         }
-        kill(&[outermost], name).await?;
+        kill(&self.0.watch, &[outermost], name).await?;
         for group in record.iter().flat_map(|record| &record.groups) {
             group.clear().await.map_err(io_error(format!("end what is left of {name}")))?;
         }
@@ -359,7 +365,7 @@ impl Compute for Sandbox {
             return Ok(TaskEnd { evidence, log_tail: log_tail() });
         }
         let outermost = Process { pid: *pid, start_time: *start_time };
-        outermost.ended().await;
+        self.0.watch.ended(outermost).await;
         // Before the record: whoever reaps it has written there first.
         let seen = outermost.exit().map(|exit| exit.to_string());
         self.clean_up(name, outermost).await?;
@@ -409,13 +415,13 @@ fn checked(spec: &TaskSpec) -> Result<(&std::path::Path, u32, u32), ComputeError
 }
 
 /// Kills these processes and returns when they are gone.
-async fn kill(processes: &[Process], name: &TaskName) -> Result<(), ComputeError> {
+async fn kill(watch: &Watch, processes: &[Process], name: &TaskName) -> Result<(), ComputeError> {
     for process in processes.iter().filter(|process| process.lives()) {
         process.signal(Signal::KILL).map_err(io_error(format!("kill {name}")))?;
     }
     let gone = async {
         for process in processes {
-            process.ended().await;
+            watch.ended(*process).await;
         }
     };
     tokio::time::timeout(KILLING, gone).await.map_err(|_| {

@@ -1,7 +1,9 @@
 //! One process on this host, told from any later one with the same id. Knows no tasks.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::process::{
@@ -18,7 +20,7 @@ const POLL: Duration = Duration::from_millis(200);
 const BLOCKING_POLL: Duration = Duration::from_millis(1);
 
 /// A process id with the time at which it was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Process {
     pub(super) pid: i32,
     /// Clock ticks since boot: field 22 of `/proc/PID/stat`.
@@ -116,17 +118,6 @@ impl Process {
         }
     }
 
-    /// Returns when it has ended. Reaps nothing.
-    pub(super) async fn ended(&self) {
-        if let Some(fd) = self.open().ok().and_then(watched) {
-            // An error leaves the slower way below.
-            let _ = fd.readable().await.map(|mut guard| guard.retain_ready());
-        }
-        while self.lives() {
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
     /// Whether it handles a signal, or has blocked it to read it. The first process of a namespace
     /// gets no other signal, but for those that nobody can handle.
     pub(super) fn catches(&self, signal: Signal) -> bool {
@@ -206,7 +197,39 @@ impl Process {
     }
 }
 
-fn watched(fd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
+/// The processes whose end somebody waits for: one descriptor each, however many wait.
+#[derive(Debug, Default)]
+pub(super) struct Watch(Mutex<HashMap<Process, Weak<AsyncFd<OwnedFd>>>>);
+
+impl Watch {
+    /// Returns when the process has ended. Reaps nothing.
+    pub(super) async fn ended(&self, process: Process) {
+        if let Some(fd) = self.descriptor(process) {
+            // An error leaves the slower way below.
+            let _ = fd.readable().await.map(|mut guard| guard.retain_ready());
+        }
+        while process.lives() {
+            tokio::time::sleep(POLL).await;
+        }
+        self.watched().remove(&process);
+    }
+
+    fn descriptor(&self, process: Process) -> Option<Arc<AsyncFd<OwnedFd>>> {
+        let mut watched = self.watched();
+        if let Some(fd) = watched.get(&process).and_then(Weak::upgrade) {
+            return Some(fd);
+        }
+        let fd = Arc::new(process.open().ok().and_then(registered)?);
+        watched.insert(process, Arc::downgrade(&fd));
+        Some(fd)
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<Process, Weak<AsyncFd<OwnedFd>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn registered(fd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is one descriptor, open for as long as it lives, and `AsyncFd` owns it.
     #[allow(unsafe_code)]
     unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.ok()
@@ -256,11 +279,31 @@ mod tests {
         let pid = child.id().cast_signed();
         let start_time = Stat::of(pid).unwrap().start_time;
         let process = Process { pid, start_time };
-        process.ended().await;
+        Watch::default().ended(process).await;
         assert_eq!(process.exit(), Some(Exit::Code(7)));
         assert_eq!(process.exit(), Some(Exit::Code(7)));
         assert_eq!(process.reap(), Some(Exit::Code(7)));
         assert_eq!(process.exit(), None);
         child.wait().unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_for_a_process_hear_of_its_end_by_one_descriptor() {
+        let mut child = std::process::Command::new("/bin/cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let process = Process::of(child.id().cast_signed()).unwrap();
+        let watch = Watch::default();
+        let one = watch.descriptor(process).unwrap();
+        assert!(Arc::ptr_eq(&one, &watch.descriptor(process).unwrap()));
+        drop(one);
+        let end = async {
+            tokio::task::yield_now().await;
+            drop(child.stdin.take());
+        };
+        tokio::join!(watch.ended(process), watch.ended(process), end);
+        assert!(watch.watched().is_empty());
+        child.wait().unwrap();
     }
 }

@@ -15,10 +15,10 @@ use crate::rows::Rows;
 const SMALL: usize = 2 * 1024;
 
 /// Descriptors that a gateway needs for one session with one client.
-const DESCRIPTORS_EACH: u64 = 5;
+const DESCRIPTORS_EACH: u64 = 4;
 
 /// Descriptors that a gateway needs besides.
-const DESCRIPTORS_BESIDES: u64 = 500;
+const DESCRIPTORS_BESIDES: u64 = 200;
 
 /// How many sessions a gateway that is started from here may hold.
 fn room() -> Result<usize> {
