@@ -1,5 +1,6 @@
-// Builds dist/: the page with its assets under names made of their content, a manifest for
-// whoever serves them, and the licences of what is bundled.
+// Builds dist/: the page with its assets under names made of their content, each beside a copy
+// with gzip where that is smaller, a manifest for whoever serves them, and the licences of what is
+// bundled.
 
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -104,7 +105,9 @@ await writeFile(
   path.join(dist, "manifest.json"),
   `${JSON.stringify({ files: assets }, null, 2)}\n`,
 );
-for (const { file } of assets) {
-  const { bytes } = files.get(file) as { bytes: Buffer };
-  console.log(`dist/${file}: ${bytes.length} bytes, ${gzipSync(bytes).length} with gzip`);
+for (const [file, { bytes }] of files) {
+  const packed = gzipSync(bytes, { level: 9 });
+  if (file !== "index.html" && packed.length < bytes.length)
+    await writeFile(path.join(dist, `${file}.gz`), packed);
+  console.log(`dist/${file}: ${bytes.length} bytes, ${packed.length} with gzip`);
 }
