@@ -1,14 +1,16 @@
-//! Reconciliation, both ways: sessions that an earlier gateway left get a keeper again; tasks that
-//! belong to no session are stopped; what is old is forgotten.
+//! Reconciliation, both ways: sessions that an earlier gateway left get a keeper again; tasks and
+//! dial directories that belong to no session are removed; what is old is forgotten.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shellgate_infra::compute::Compute;
+use shellgate_protocol::SessionId;
 
 use crate::clock;
-use crate::core::Core;
+use crate::core::{Core, dial_root};
 use crate::launcher::task_name;
 use crate::session::keeper::{Keeper, Places};
 use crate::store::StoreError;
@@ -48,9 +50,11 @@ pub async fn run(core: Arc<Core>) {
     }
 }
 
-/// Stops tasks that no session of this gateway owns.
+/// Stops tasks that no session of this gateway owns, and removes the directories in which their
+/// bridges dialled.
 async fn reconcile(core: &Arc<Core>) {
-    // Listed before the sessions: a task that is started meanwhile is not in the list.
+    // Listed before the sessions: what is started meanwhile is not in the lists.
+    let directories = dial_directories(core).await;
     let tasks = match core.compute.list().await {
         Ok(tasks) => tasks,
         Err(error) => {
@@ -77,4 +81,28 @@ async fn reconcile(core: &Arc<Core>) {
             tracing::warn!(%error, task = %task.name(), "it was not forgotten");
         }
     }
+    for id in directories.into_iter().filter(|id| core.registry.get(*id).is_none()) {
+        if core.stopping.is_cancelled() {
+            return;
+        }
+        match tokio::fs::remove_dir_all(core.dial_directory(id)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, session = %id, "a dial directory was not removed");
+            }
+            // Its keeper may have been quicker.
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// The sessions that have a dial directory. Whatever else lies there is nobody's business.
+async fn dial_directories(core: &Core) -> Vec<SessionId> {
+    let root = dial_root(&core.config.server.state_dir);
+    let mut ids = Vec::new();
+    // Made with the first session.
+    let Ok(mut entries) = tokio::fs::read_dir(root).await else { return ids };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        ids.extend(entry.file_name().to_str().and_then(|name| name.parse::<SessionId>().ok()));
+    }
+    ids
 }

@@ -27,11 +27,11 @@ impl Fence {
     pub(super) fn prepare(writable: &[PathBuf]) -> Self {
         let mut absent_paths = 0;
         let ruleset = build(writable, &mut absent_paths).ok().flatten();
-        let abi = ruleset.as_ref().and_then(|_| kernel_abi());
+        let abi = ruleset.as_ref().and_then(|_| kernel_abi()).map(|abi| abi.min(NEWEST as u32));
         Self { ruleset, abi, absent_paths }
     }
 
-    /// The kernel's version of Landlock; `None` where nothing is fenced.
+    /// The version of Landlock whose rights are used; `None` where nothing is fenced.
     pub(super) fn abi(&self) -> Option<u32> {
         self.abi
     }

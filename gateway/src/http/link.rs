@@ -2,6 +2,8 @@
 //! fixes the session whatever the path says. Hostile programs can reach it, so nothing else is
 //! there. Settles who a bridge is, then hands its socket to the session's keeper.
 
+mod peer;
+
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -26,6 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 
+use self::peer::Peer;
 use crate::admission::DialPermit;
 use crate::auth::enrolment::{fresh_nonce, verify_proof};
 use crate::core::Core;
@@ -48,6 +51,12 @@ const LARGEST: usize = {
 /// Connections a second that one session's sandbox may open, and ten times as many at once. Each
 /// costs a signature and a write.
 const DIALS_PER_SECOND: u32 = 5;
+
+/// Calls a second of programs inside that are turned away without a pause, and ten times as many at
+/// once; and the pause after each one beyond. It keeps a flood from costing the gateway a processor,
+/// and is short enough for the bridge to find room among what waits.
+const PROGRAMS_PER_SECOND: u32 = 500;
+const PROGRAM_PAUSE: Duration = Duration::from_millis(1);
 
 /// How long each step of a link's start may take.
 const STEP: Duration = Duration::from_secs(FIRST_MESSAGE_SECONDS);
@@ -76,8 +85,16 @@ pub fn listen(
         dials: Mutex::new(Budget::new(DIALS_PER_SECOND, 0)),
     });
     Ok(core.tracker.spawn(async move {
+        let mut programs = Budget::new(PROGRAMS_PER_SECOND, door.now_ms());
         loop {
             match listener.accept().await {
+                // What runs inside may reach the socket as its bridge does, and has no business
+                // here: it shall not even take the bridge's turn.
+                Ok((stream, _)) if Peer::of(&stream) == Peer::Program => {
+                    if !programs.take(door.now_ms()) {
+                        tokio::time::sleep(PROGRAM_PAUSE).await;
+                    }
+                }
                 Ok((stream, _)) => Door::greet(&door, stream),
                 Err(error) => {
                     tracing::warn!(session = %door.id, %error, "a dial was not accepted");
@@ -149,8 +166,12 @@ impl Drop for Place {
 }
 
 impl Door {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn greet(door: &Arc<Self>, stream: UnixStream) {
-        let now_ms = u64::try_from(door.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now_ms = door.now_ms();
         if !door.dials.lock().is_ok_and(|mut dials| dials.take(now_ms)) {
             return;
         }

@@ -77,7 +77,8 @@ async fn file(Path(name): Path<String>, asked: HeaderMap) -> Response {
 /// Whether whoever asks can unpack gzip (RFC 9110, section 12.5.3). A weight of 0 is a no; one that
 /// cannot be read is, too.
 fn takes_gzip(asked: &HeaderMap) -> bool {
-    let said = asked.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let said =
+        asked.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let mut codings = said.flat_map(|value| value.split(','));
     codings.any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));

@@ -6,13 +6,32 @@ use shellgate_client::AttachOptions;
 use shellgate_client::api::NewSession;
 use shellgate_client::session::State;
 use shellgate_protocol::client_leg::{EndReason, GapReason, Notice, Resume, Role};
-use shellgate_protocol::{CloseCode, Offset};
-use shellgate_tests::World;
+use shellgate_protocol::{CloseCode, Offset, SessionId};
 use shellgate_tests::user::from_the_start;
+use shellgate_tests::{World, until};
 
 #[test]
 fn as_an_ordinary_user() {
     shellgate_tests::again::as_an_ordinary_user(module_path!(), "as_an_ordinary_user");
+}
+
+#[tokio::test]
+async fn a_dial_directory_that_a_crash_has_left_is_removed_and_nothing_beside_it() {
+    let mut world = World::start().await;
+    let mut shell = world.user("ada").opens_a_shell().await;
+    let attached = shell.times_attached();
+    world.kills_the_gateway().await;
+    let left = world.dial_directory(SessionId::generate());
+    std::fs::create_dir(&left).expect("a folder");
+    std::fs::write(left.join("dial.sock"), "").expect("a file");
+    let other = left.with_file_name("of-nobody");
+    std::fs::create_dir(&other).expect("a folder");
+    world.starts_the_gateway_again().await;
+    until("it is removed", async || !left.exists()).await;
+    assert!(other.exists() && world.dial_directory(shell.session()).exists());
+    shell.stands_again(attached).await;
+    std::fs::remove_dir(other).expect("removed");
+    world.stop().await;
 }
 
 #[tokio::test]

@@ -75,6 +75,34 @@ async fn the_bridge_shows_nothing_of_itself_and_cannot_be_stopped() {
     world.stop().await;
 }
 
+/// Dials as fast as a program can, says half a request, and holds what it gets.
+const FLOOD: &str = r#"perl -MSocket -e '
+    my ($dials, @held);
+    while (1) {
+        socket(my $s, PF_UNIX, SOCK_STREAM, 0) or die;
+        next unless connect($s, pack_sockaddr_un("/run/gw/dial.sock"));
+        syswrite($s, "GET /internal/ta");
+        push @held, $s;
+        shift @held if @held > 64;
+        print "flood", "ing\n" if ++$dials == 200;
+    }' &
+"#;
+
+#[tokio::test]
+async fn a_program_that_floods_its_dial_socket_does_not_keep_its_bridge_from_coming_back() {
+    let mut world = World::builder().set("limits.severed_deadline", "20s").start().await;
+    let mut shell = world.user("ada").opens_a_shell().await;
+    shell.types(&FLOOD.replace('\n', " ")).await;
+    shell.types("\n").await;
+    shell.shows("flooding").await;
+    let attached = shell.times_attached();
+    world.kills_the_gateway().await;
+    world.starts_the_gateway_again().await;
+    shell.stands_again(attached).await;
+    assert_eq!(shell.runs("kill %1; echo $((6 * 7))").await, "42");
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_sandbox_has_no_network_and_says_so() {
     let world = World::start().await;

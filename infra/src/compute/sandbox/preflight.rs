@@ -11,7 +11,7 @@ use super::SandboxConfig;
 use super::cgroup::{Cgroups, Resource, Version};
 use super::launch::Engine;
 use super::record::io_error;
-use super::trial::{Refused, Trial};
+use super::trial::{Outside, Refused, Trial};
 use crate::compute::ComputeError;
 
 /// Where distributions put bwrap.
@@ -161,7 +161,7 @@ pub(super) fn plan(config: &SandboxConfig, cgroup_name: &str) -> Result<Plan, Co
     if let Some(cgroups) = &cgroups {
         cgroups.remove_parents();
     }
-    seen.map_err(|refused| refused.with_remedy(&bwrap_version))?.check()?;
+    seen.map_err(|refused| refused.with_remedy(&bwrap_version))?.check(&Outside::look()?)?;
 
     let limited = |resource, by_scope: bool, otherwise| {
         let version = cgroups.as_ref().and_then(|cgroups| cgroups.version(resource));

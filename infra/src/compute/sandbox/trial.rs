@@ -23,8 +23,20 @@ const TRIAL_LIMITS: Limits = Limits { memory: 256 << 20, cpu_millis: 1000, pids:
 const TRIAL_DEADLINE: Duration = Duration::from_secs(10);
 /// What a trial prints is a few kilobytes.
 const REPORT_MAX: u64 = 64 << 10;
-/// What a trial does inside. Its file shows outside as whom it ran.
-const LOOK: &str = ": > was-here; exec cat /proc/self/status /proc/self/uid_map /proc/net/dev";
+/// What a trial does inside, given the state directory. Its file shows outside as whom it ran.
+const LOOK: &str = r#": > was-here
+[ -e "$1" ] && echo "Sees-state: yes"
+echo "Root: $(stat -c %d:%i /)"
+for kind in ipc mnt net pid uts; do echo "Namespace-$kind: $(readlink /proc/self/ns/$kind)"; done
+exec cat /proc/self/status /proc/self/uid_map /proc/net/dev"#;
+/// The namespaces of which a sandbox has its own, with what it shares where it has not.
+const NAMESPACES: [(&str, &str); 5] = [
+    ("ipc", "it shares the host's ipc"),
+    ("mnt", "it shares the host's mounts"),
+    ("net", "it shares the host's network"),
+    ("pid", "it shares the host's processes"),
+    ("uts", "it shares the host's name"),
+];
 
 /// Why a trial showed nothing.
 #[derive(Debug)]
@@ -140,7 +152,7 @@ impl<'a> Trial<'a> {
                 bridge: &self.config.bridge,
                 limits: TRIAL_LIMITS,
                 groups: &groups,
-                program: &["/bin/sh", "-c", LOOK],
+                program: &["/bin/sh", "-c", LOOK, "look", &self.config.state.to_string_lossy()],
                 environment: Vec::new(),
                 descriptors: Vec::new(),
                 output: output.try_clone().map_err(other("share a file"))?,
@@ -189,6 +201,25 @@ impl Drop for Trial<'_> {
     }
 }
 
+/// What the same questions are answered with outside.
+#[derive(Debug)]
+pub(super) struct Outside {
+    root: String,
+    /// As in [`NAMESPACES`].
+    namespaces: [String; NAMESPACES.len()],
+}
+
+impl Outside {
+    pub(super) fn look() -> Result<Self, ComputeError> {
+        let root = std::fs::metadata("/").map_err(io_error("look at /".to_owned()))?;
+        let own = |kind| std::fs::read_link(format!("/proc/self/ns/{kind}"));
+        // One that cannot be read is like none inside.
+        let own = |kind| own(kind).unwrap_or_default().to_string_lossy().into_owned();
+        let namespaces = NAMESPACES.map(|(kind, _)| own(kind));
+        Ok(Self { root: format!("{}:{}", root.dev(), root.ino()), namespaces })
+    }
+}
+
 /// What a process inside said of itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -200,7 +231,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Reads `/proc/self/status`, `/proc/self/uid_map` and `/proc/net/dev`, one after another.
+    /// Reads what [`LOOK`] prints: lines of its own, `/proc/self/status`, `/proc/self/uid_map` and
+    /// `/proc/net/dev`, one after another.
     fn parse(text: &str, uid_outside: Option<u32>) -> Option<Self> {
         let (uid_map, interfaces) = (Vec::new(), Vec::new());
         let mut seen = Self { status: Vec::new(), uid_map, uid_outside, interfaces };
@@ -225,7 +257,13 @@ impl Seen {
     }
 
     /// Refuses what is no boundary.
-    pub(super) fn check(&self) -> Result<(), ComputeError> {
+    pub(super) fn check(&self, outside: &Outside) -> Result<(), ComputeError> {
+        let own = |(kind, fault), theirs: &String| {
+            let inside = self.status(&format!("Namespace-{kind}"));
+            (!inside.is_empty() && inside != theirs, fault)
+        };
+        let namespaces = NAMESPACES.into_iter().zip(&outside.namespaces);
+        let root = self.status("Root");
         let zero = |key: &str| self.status(key).bytes().all(|b| b == b'0');
         let faults: Vec<&str> = [
             (zero("CapEff") && zero("CapPrm") && zero("CapBnd"), "it has capabilities"),
@@ -235,8 +273,11 @@ impl Seen {
             (self.uid_outside.is_some_and(|uid| uid != 0), "it is root on the host"),
             (self.uid_map.len() == 3 && self.uid_map[2] == 1, "it is more than one user"),
             (self.interfaces == ["lo"], "it has a network"),
+            (!root.is_empty() && root != outside.root, "it sees the host's files"),
+            (self.status("Sees-state").is_empty(), "it sees the gateway's own files"),
         ]
         .into_iter()
+        .chain(namespaces.map(|(namespace, theirs)| own(namespace, theirs)))
         .filter_map(|(holds, fault)| (!holds).then_some(fault))
         .collect();
         if faults.is_empty() {
@@ -257,7 +298,8 @@ mod tests {
     use super::super::process::Process;
     use super::*;
 
-    const GOOD: &str = "Name:\tcat\nPid:\t1\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n\
+    const GOOD: &str = "Root: 99:1\nNamespace-ipc: ipc:[2]\nNamespace-mnt: mnt:[2]\n\
+        Namespace-net: net:[2]\nNamespace-pid: pid:[2]\nNamespace-uts: uts:[2]\nName:\tcat\nPid:\t1\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n\
         CapBnd:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n      1000          0          1\n\
         Inter-|   Receive\n face |bytes\n    lo:       0       0\n";
 
@@ -342,9 +384,14 @@ mod tests {
 
     #[test]
     fn a_boundary_is_accepted_and_each_missing_part_of_one_is_named() {
-        Seen::parse(GOOD, Some(54_321)).unwrap().check().unwrap();
+        let outside = Outside {
+            root: "8:2".to_owned(),
+            namespaces: NAMESPACES.map(|(kind, _)| format!("{kind}:[1]")),
+        };
+        let check = |text: &str, uid| Seen::parse(text, uid).unwrap().check(&outside);
+        check(GOOD, Some(54_321)).unwrap();
         for root in [None, Some(0)] {
-            let refused = Seen::parse(GOOD, root).unwrap().check().unwrap_err().to_string();
+            let refused = check(GOOD, root).unwrap_err().to_string();
             assert!(refused.contains("root on the host"), "{refused}");
         }
         for (from, to, fault) in [
@@ -355,11 +402,19 @@ mod tests {
             ("Pid:\t1", "Pid:\t4711", "other processes"),
             ("0          1\n", "0          2\n", "more than one user"),
             ("    lo:", "  eth0: 1\n    lo:", "a network"),
+            ("Root: 99:1", "Root: 8:2", "the host's files"),
+            ("Root: 99:1", "Root: ", "the host's files"),
+            ("Root:", "Sees-state: yes\nRoot:", "the gateway's own files"),
+            ("ipc:[2]", "ipc:[1]", "the host's ipc"),
+            ("mnt:[2]", "mnt:[1]", "the host's mounts"),
+            ("net:[2]", "net:[1]", "the host's network"),
+            ("pid:[2]", "pid:[1]", "the host's processes"),
+            ("uts:[2]", "uts:[1]", "the host's name"),
+            ("Namespace-uts: uts:[2]", "", "the host's name"),
         ] {
             let text = GOOD.replacen(from, to, 1);
             assert_ne!(text, GOOD);
-            let refused =
-                Seen::parse(&text, Some(54_321)).unwrap().check().unwrap_err().to_string();
+            let refused = check(&text, Some(54_321)).unwrap_err().to_string();
             assert!(refused.contains(fault), "{refused}");
         }
         assert_eq!(Seen::parse("bwrap: No permissions to create new namespace", None), None);
