@@ -13,6 +13,7 @@ use futures_util::SinkExt;
 use serde::{Deserialize, Serialize};
 use shellgate_protocol::client_leg::{EndReason, Role};
 use shellgate_protocol::{Dial, Launch, SessionId, TerminalSize};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -38,7 +39,7 @@ const PAGE_DEFAULT: u32 = 50;
 /// Sessions in a page at the most.
 const PAGE_MAX: u32 = 200;
 
-/// How long a session's keeper may take to accept a wish to stop.
+/// How long a session's keeper may take to hear a wish to stop and to store what comes of it.
 const ACCEPT_STOP: Duration = Duration::from_secs(5);
 
 /// A session that somebody asks for.
@@ -332,13 +333,23 @@ async fn stop(
     }
     // It is being made, or its gateway leaves.
     let Some(handle) = handle else { return Err(Refusal::Timeout) };
+    let (seen, is_seen) = oneshot::channel();
     let actor = Some(identity.user.clone());
-    let message = Message::Stop { reason: EndReason::Stopped, actor };
-    // A keeper that is gone has ended its session.
-    let _ = timeout(ACCEPT_STOP, handle.keeper.clone().send(message))
-        .await
-        .map_err(|_| Refusal::Timeout)?;
-    Ok((StatusCode::ACCEPTED, Json(view_of(&record, Some(&handle), operator))).into_response())
+    let message = Message::Stop { reason: EndReason::Stopped, actor, seen };
+    let heard = async {
+        // A keeper that is gone does not take it, and one that goes drops what it has not heard.
+        let _ = handle.keeper.clone().send(message).await;
+        is_seen.await.is_ok()
+    };
+    let heard = timeout(ACCEPT_STOP, heard).await.map_err(|_| Refusal::Timeout)?;
+    let record = handle.view.borrow().record.clone();
+    let shown = Json(view_of(&record, Some(&handle), operator));
+    match (heard, record.life.state) {
+        (true, _) => Ok((StatusCode::ACCEPTED, shown).into_response()),
+        (false, domain::State::Ended) => Ok(shown.into_response()),
+        // It leaves with its gateway, and the session stays.
+        (false, _) => Err(Refusal::GoingAway),
+    }
 }
 
 /// Get a ticket for a browser's WebSocket.
