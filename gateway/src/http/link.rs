@@ -34,15 +34,16 @@ use crate::relay::Budget;
 use crate::session::LinkId;
 use crate::session::keeper::{Message, Turned};
 use crate::transport::Transport;
-use crate::websocket::{Socket, Upgrade, close_frame};
+use crate::websocket::{Largest, Socket, Upgrade, close_frame};
 
 /// Connections that one session's sandbox may hold at the same time before they are links.
 const PENDING_MAX: u32 = 4;
 
-/// Largest message of a link: a control message, or a frame with its headers.
-const LARGEST: usize = {
+/// Largest messages of a link: a control message, or a frame with its headers.
+const LARGEST: Largest = {
     let frame = OUTPUT_FRAME_MAX + shellgate_protocol::frame::LINK_HEADER_LEN;
-    if CONTROL_LARGE_MAX > frame { CONTROL_LARGE_MAX } else { frame }
+    let read = if CONTROL_LARGE_MAX > frame { CONTROL_LARGE_MAX } else { frame };
+    Largest { read, written: CONTROL_LARGE_MAX }
 };
 
 /// Connections a second that one session's sandbox may open, and ten times as many at once. Each
