@@ -20,7 +20,7 @@ use shellgate_protocol::limits::{
     ATTACH_MAX, CONTROL_MAX, FIRST_MESSAGE_SECONDS, INPUT_FRAME_MAX, WINDOW_DEFAULT,
 };
 use shellgate_protocol::{
-    CLIENT_SUBPROTOCOL, ClientId, CloseCode, FromClient, InputStream, Offset, SessionId,
+    CLIENT_SUBPROTOCOL, ClientId, CloseCode, FromClient, InputStream, Object, Offset, SessionId,
     TerminalSize,
 };
 use tokio::time::timeout;
@@ -243,7 +243,7 @@ async fn first_message(socket: &mut Socket) -> Result<Attach, (CloseCode, String
             Err((CloseCode::TooBig, "`attach` is too large".to_owned()))
         }
         Ok(Some(Ok(Message::Text(text)))) => match serde_json::from_str(&text) {
-            Ok(FromClient::Attach(attach)) => Ok(attach),
+            Ok(Object(FromClient::Attach(attach))) => Ok(attach),
             Ok(_) => bad("`attach` comes first"),
             Err(error) => Err((CloseCode::BadRequest, error.to_string())),
         },

@@ -18,7 +18,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use shellgate_protocol::enrolment::{Bytes32, transcript};
 use shellgate_protocol::limits::{CONTROL_LARGE_MAX, FIRST_MESSAGE_SECONDS, OUTPUT_FRAME_MAX};
 use shellgate_protocol::{
-    CloseCode, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Launch, SessionId, ToBridge,
+    CloseCode, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Launch, Object, SessionId,
+    ToBridge,
 };
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
@@ -304,6 +305,7 @@ async fn receive(socket: &mut Socket) -> Result<FromBridge, (CloseCode, String)>
         match timeout(STEP, socket.next()).await.map_err(|_| gone())? {
             Some(Ok(WsMessage::Text(text))) => {
                 return serde_json::from_str(&text)
+                    .map(|Object(message)| message)
                     .map_err(|error| (CloseCode::BadRequest, error.to_string()));
             }
             Some(Ok(WsMessage::Ping(_) | WsMessage::Pong(_))) => {}

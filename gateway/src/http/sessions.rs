@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::SinkExt;
 use serde::{Deserialize, Serialize};
 use shellgate_protocol::client_leg::{EndReason, Role};
-use shellgate_protocol::{Dial, Launch, SessionId, TerminalSize};
+use shellgate_protocol::{Dial, Launch, Object, SessionId, TerminalSize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use utoipa::{OpenApi, ToSchema};
@@ -126,7 +126,7 @@ pub fn routes() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .split_for_parts()
 }
 
-type Body<T> = Result<Json<T>, JsonRejection>;
+type Body<T> = Result<Json<Object<T>>, JsonRejection>;
 
 /// A body is optional where everything in it is.
 fn body_or_default<T: Default>(headers: &HeaderMap, body: Body<T>) -> Result<T, Refusal> {
@@ -134,7 +134,7 @@ fn body_or_default<T: Default>(headers: &HeaderMap, body: Body<T>) -> Result<T, 
     let is_empty = length.is_none_or(|length| length == "0")
         && !headers.contains_key(header::TRANSFER_ENCODING);
     match body {
-        Ok(Json(body)) => Ok(body),
+        Ok(Json(Object(body))) => Ok(body),
         Err(_) if is_empty => Ok(T::default()),
         Err(JsonRejection::MissingJsonContentType(_)) => Err(Refusal::NotJson),
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::TooLarge),

@@ -17,7 +17,7 @@ use shellgate_protocol::limits::{
     CONTROL_MAX, CONTROL_PER_SECOND, LAST_SCREEN_MAX, OUTPUT_FRAME_MAX, PING_SECONDS,
     SILENCE_SECONDS,
 };
-use shellgate_protocol::{CloseCode, FromClient, Offset, ToClient};
+use shellgate_protocol::{CloseCode, FromClient, Object, Offset, ToClient};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -131,11 +131,13 @@ async fn hear(
                 return Err((CloseCode::TooBig, "a control message is too large".into()));
             }
             match serde_json::from_str(&text) {
-                Ok(FromClient::Ping { t }) => match tell(arrival, &ToClient::Pong { t }).await {
-                    true => Ok(()),
-                    false => Err((CloseCode::Normal, String::new())),
-                },
-                Ok(FromClient::Attach(_)) => bad("attached already"),
+                Ok(Object(FromClient::Ping { t })) => {
+                    match tell(arrival, &ToClient::Pong { t }).await {
+                        true => Ok(()),
+                        false => Err((CloseCode::Normal, String::new())),
+                    }
+                }
+                Ok(Object(FromClient::Attach(_))) => bad("attached already"),
                 // It says so again once it is attached.
                 Ok(_) => Ok(()),
                 Err(error) => Err((CloseCode::BadRequest, error.to_string())),

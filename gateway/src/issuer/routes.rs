@@ -19,6 +19,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use shellgate_protocol::Object;
 
 use super::{DevIssuer, IssuerError, Minted, is_loopback};
 use crate::auth::{AuthError, bearer};
@@ -94,7 +95,8 @@ async fn sign_in(State(local): State<Local>, request: Request) -> Result<Respons
     check_request(&request, local.port)?;
     check_json(request.headers())?;
     let body = read_body(request.into_body(), BODY_TIME).await?;
-    let SignInRequest { code } = serde_json::from_slice(&body).map_err(|_| Refusal::BadBody)?;
+    let Object(SignInRequest { code }) =
+        serde_json::from_slice(&body).map_err(|_| Refusal::BadBody)?;
     let minted = local.issuer.sign_in(&code, SystemTime::now()).map_err(Refusal::Failed)?;
     minted.map(answer).ok_or(Refusal::WrongCode)
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_util::{Sink, Stream};
 use shellgate_protocol::client_leg::Role;
 use shellgate_protocol::limits::CONTROL_MAX;
-use shellgate_protocol::{CloseCode, FromClient, ToBridge, ToClient};
+use shellgate_protocol::{CloseCode, FromClient, Object, ToBridge, ToClient};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -77,7 +77,7 @@ impl Relay {
                     if text.len() > CONTROL_MAX {
                         return Err((CloseCode::TooBig, "a control message is too large".into()));
                     }
-                    let message = serde_json::from_str(&text)
+                    let Object(message) = serde_json::from_str(&text)
                         .map_err(|error| (CloseCode::BadRequest, error.to_string()))?;
                     self.control_of_client(index, message)?;
                 }
