@@ -356,7 +356,7 @@ async fn stop(
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/tickets", request_body = NewTicket,
     params(("id" = String, Path, description = "The session's id.")),
-    responses((status = 201, body = TicketView), (status = 404, body = Problem, content_type = "application/problem+json"))
+    responses((status = 201, body = TicketView), (status = 400, description = "It names no page.", body = Problem, content_type = "application/problem+json"), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 async fn give_ticket(
     State(core): State<Arc<Core>>,
@@ -369,12 +369,16 @@ async fn give_ticket(
     let role = wanted.role.unwrap_or(Role::Driver);
     session(&core, &identity, id, Wish::Attach(role)).await?;
     let origin = match (core.origins.decide(&headers, Credential::Bearer)?, wanted.origin) {
-        (None, Some(named)) => Some(core.origins.named(&named)?),
-        (origin, _) => origin,
+        (Some(origin), _) => origin,
+        (None, Some(named)) => core.origins.named(&named)?,
+        (None, None) => {
+            let lacks = "a ticket is for one page: name it in `origin`, as https://host";
+            return Err(Refusal::BadRequest(lacks.into()));
+        }
     };
     let now = SystemTime::now();
     let ticket = Ticket::mint()?;
-    let grant = TicketGrant::new(&identity, id, role, origin, now);
+    let grant = TicketGrant::new(&identity, id, role, Some(origin), now);
     core.store.keep_ticket(&ticket.hash(), &grant).await?;
     let shown = TicketView {
         ticket: ticket.text(),

@@ -30,7 +30,7 @@ async fn status_of(user: &User, path: &str) -> (u16, Value) {
 
 async fn ticket(user: &User, session: SessionId, role: Role, origin: &str) -> String {
     let asked = user.api();
-    let ticket = within("a ticket", asked.ticket(session, role, Some(origin))).await;
+    let ticket = within("a ticket", asked.ticket(session, role, origin)).await;
     ticket.expect("a ticket").ticket
 }
 
@@ -104,7 +104,7 @@ async fn somebody_elses_session_looks_like_none() {
         assert_eq!(status, 404);
         for refused in [
             eve.api().stop(session).await.err(),
-            eve.api().ticket(session, Role::Driver, None).await.err(),
+            eve.api().ticket(session, Role::Driver, ORIGIN).await.err(),
         ] {
             let Some(CallError::Refused(refused)) = refused else { panic!("{refused:?}") };
             assert_eq!((refused.status, refused.code.as_str()), (404, "no_such_session"));
@@ -182,6 +182,31 @@ async fn a_ticket_opens_nothing_else() {
     assert_eq!(closed(&ada, one, foreign, observer).await.0, 4403, "an origin of nobody's");
     let none = at(new().await, None);
     assert!([4401, 4403].contains(&closed(&ada, one, none, observer).await.0), "no origin");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_ticket_for_no_page_is_not_given() {
+    let world = World::builder().set("listen.origins", vec![ORIGIN]).start().await;
+    let ada = world.user("ada");
+    let session = ada.asks_for_a("default").await.id;
+    let url = format!("http://{}/v1/sessions/{session}/tickets", ada.address());
+    for (body, origin, status) in [
+        (r#"{"role":"driver"}"#, None, 400),
+        (r#"{"origin":"https://shell.example.com"}"#, None, 201),
+        (r#"{"origin":"https://evil.example"}"#, None, 403),
+        (r#"{"role":"driver"}"#, Some(ORIGIN), 201),
+        ("[]", Some(ORIGIN), 400),
+    ] {
+        let asked = reqwest::Client::new().post(&url).bearer_auth(ada.token().0);
+        let asked = asked.header("content-type", "application/json").body(body);
+        let asked = match origin {
+            Some(origin) => asked.header("origin", origin),
+            None => asked,
+        };
+        let answer = within("an answer", asked.send()).await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), status, "{body} {origin:?}");
+    }
     world.stop().await;
 }
 
