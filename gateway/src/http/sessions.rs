@@ -205,7 +205,7 @@ async fn create(
             last_screen: None,
         },
     };
-    let shown = view_of(&record, None, identity.scopes.sees_owners());
+    let shown = view_of(&record, None, identity.scopes.is_operator());
     // Beside this request: a caller who hangs up leaves no row without a keeper.
     let made = core.tracker.spawn({
         let core = core.clone();
@@ -235,7 +235,7 @@ fn existing(core: &Core, identity: &Identity, record: Record) -> Result<Response
     match record.life.state {
         domain::State::Stopping | domain::State::Ended => Err(Refusal::Stopping(record.id)),
         domain::State::Starting | domain::State::Live | domain::State::Severed => {
-            let shown = view_of(&record, handle.as_ref(), identity.scopes.sees_owners());
+            let shown = view_of(&record, handle.as_ref(), identity.scopes.is_operator());
             Ok(Json(shown).into_response())
         }
     }
@@ -269,8 +269,8 @@ async fn list(
     which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Sessions>, Refusal> {
     let Query(which) = which.map_err(|error| Refusal::BadRequest(error.body_text()))?;
-    let operator = identity.scopes.sees_owners();
-    if which.all && !operator {
+    let operator = identity.scopes.is_operator();
+    if which.all && !identity.scopes.lists_everybodys() {
         return Err(Refusal::Forbidden("listing everybody's sessions needs sessions:read"));
     }
     let limit = which.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
@@ -303,7 +303,7 @@ async fn show(
     InPath(id): InPath,
 ) -> Result<Json<SessionView>, Refusal> {
     let Found { record, handle } = session(&core, &identity, id, Wish::Read).await?;
-    let operator = identity.scopes.sees_owners();
+    let operator = identity.scopes.is_operator();
     Ok(Json(view_of(&record, handle.as_ref(), operator)))
 }
 
@@ -323,7 +323,7 @@ async fn stop(
     InPath(id): InPath,
 ) -> Result<Response, Refusal> {
     let Found { record, handle } = session(&core, &identity, id, Wish::Stop).await?;
-    let operator = identity.scopes.sees_owners();
+    let operator = identity.scopes.is_operator();
     if record.life.state == domain::State::Ended {
         return Ok(Json(view_of(&record, None, operator)).into_response());
     }

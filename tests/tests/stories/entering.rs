@@ -133,12 +133,41 @@ async fn an_operator_may_do_what_their_scopes_say_and_no_more() {
         panic!("a reader stops nothing")
     };
     assert_eq!(refused.status, 404);
+    let everybodys = Which { all: true, ..Which::default() };
+    assert_eq!(reader.api().list(everybodys).await.expect("a list").len(), 1);
     let watcher = world.user("odo").with_scopes("sessions:observe");
     watcher.watches(session).await;
-    let knock = Knock::bearer(&watcher.token());
-    assert_eq!(closed(&watcher, session, knock, Role::Driver).await.0, 4404);
+    let seen = watcher.looks_at(session).await;
+    assert_eq!(seen.owner.map(|owner| owner.user).as_deref(), Some("ada"));
+    let admin = world.user("ida").with_scopes("sessions:admin");
+    admin.watches(session).await;
+    assert_eq!(admin.api().list(everybodys).await.expect("a list").len(), 1);
+    for operator in [&watcher, &admin] {
+        for takeover in [false, true] {
+            let mut raw = Raw::knocks(operator, session).await;
+            let mut wants = says_attach(Role::Driver);
+            wants["takeover"] = takeover.into();
+            raw.says(&wants).await;
+            assert_eq!(raw.is_closed().await.0, 4404, "nobody types as somebody else");
+        }
+        let Err(CallError::Refused(refused)) =
+            operator.api().ticket(session, Role::Driver, ORIGIN).await
+        else {
+            panic!("there is no ticket for it either")
+        };
+        assert_eq!(refused.status, 404);
+    }
+    for (operator, expected) in [(&watcher, [403, 404]), (&admin, [0, 0])] {
+        let status = |refused| match refused {
+            Some(CallError::Refused(refused)) => refused.status,
+            None => 0,
+            Some(error) => panic!("{error}"),
+        };
+        let listed = status(operator.api().list(everybodys).await.err());
+        let stopped = status(operator.api().stop(session).await.err());
+        assert_eq!([listed, stopped], expected, "{}", operator.name());
+    }
     let nobody = world.user("eve").with_scopes("sessions:nothing shells:admin");
-    let everybodys = Which { all: true, ..Which::default() };
     let Err(CallError::Refused(refused)) = nobody.api().list(everybodys).await else {
         panic!("everybody's sessions are not for everybody")
     };
