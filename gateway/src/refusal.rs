@@ -196,6 +196,27 @@ impl Refusal {
         }
     }
 
+    /// Whether something failed here that nobody else tells the operator of. Limits that are reached
+    /// and keys that can't be had are no news with every request that they turn away: anybody can
+    /// send those without end, and without a credential.
+    #[must_use]
+    pub fn is_a_failure(&self) -> bool {
+        match self {
+            Self::Auth(error) => error.fault() == crate::auth::Fault::Gateway,
+            Self::Store(_) | Self::Timeout => true,
+            Self::Forbidden(_)
+            | Self::NoSuchSession(_)
+            | Self::BadRequest(_)
+            | Self::NotJson
+            | Self::TooLarge
+            | Self::NotAnUpgrade(_)
+            | Self::NoSuchTemplate(_)
+            | Self::Stopping(_)
+            | Self::Denied(_)
+            | Self::GoingAway => false,
+        }
+    }
+
     /// After what time the caller may try again, with jitter; `None` where that is of no use.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -264,7 +285,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let problem = self.problem();
         let (status, _, code) = self.wire();
-        if status.is_server_error() {
+        if self.is_a_failure() {
             tracing::warn!(code, error = %self, "refused");
         } else {
             tracing::debug!(code, error = %self, "refused");
@@ -302,5 +323,15 @@ mod tests {
         let sentences: std::collections::HashSet<_> =
             groups.iter().cloned().map(|error| Refusal::from(error).detail()).collect();
         assert_eq!(sentences.len(), groups.len());
+    }
+    #[test]
+    fn what_anybody_can_bring_about_does_not_fill_the_log() {
+        assert!(Refusal::from(AuthError::NoRandomness).is_a_failure());
+        assert!(Refusal::Timeout.is_a_failure());
+        let full = Denied::new(crate::admission::Reason::TooManySockets);
+        for quiet in [full.into(), AuthError::KeysUnavailable.into(), Refusal::GoingAway] {
+            assert!(!quiet.is_a_failure(), "{quiet}");
+            assert!(quiet.wire().0.is_server_error());
+        }
     }
 }
