@@ -243,6 +243,11 @@ async fn first_message(socket: &mut Socket) -> Result<Attach, (CloseCode, String
             Err((CloseCode::TooBig, "`attach` is too large".to_owned()))
         }
         Ok(Some(Ok(Message::Text(text)))) => match serde_json::from_str(&text) {
+            Ok(Object(FromClient::Attach(attach)))
+                if attach.launch.is_none() && attach.output.is_some_and(|at| at > Offset::ZERO) =>
+            {
+                bad("`output` speaks of a launch, and `launch` is missing")
+            }
             Ok(Object(FromClient::Attach(attach))) => Ok(attach),
             Ok(_) => bad("`attach` comes first"),
             Err(error) => Err((CloseCode::BadRequest, error.to_string())),
