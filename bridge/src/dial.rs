@@ -10,7 +10,9 @@ use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use shellgate_protocol::limits::{CONTROL_LARGE_MAX, FIRST_MESSAGE_SECONDS};
 use shellgate_protocol::link_leg::{Program, Secret};
-use shellgate_protocol::{Dial, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, ToBridge};
+use shellgate_protocol::{
+    Dial, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Object, ToBridge,
+};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -162,6 +164,7 @@ async fn hear(socket: &mut Socket) -> Result<ToBridge, DialError> {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => {
                 return serde_json::from_str(&text)
+                    .map(|Object(message)| message)
                     .map_err(|_| DialError::Unexpected("a message of this protocol"));
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}

@@ -58,6 +58,17 @@ impl History {
         self.ring.end()
     }
 
+    /// Where the newest line begins: at the end, unless it is being printed. At the end, too, where
+    /// its beginning is not in memory any more.
+    #[must_use]
+    pub fn newest_line(&self) -> Offset {
+        match self.ring.last(b'\n') {
+            Some(end_of_last) => end_of_last.plus(1),
+            None if self.ring.start() == Offset::ZERO => Offset::ZERO,
+            None => self.end(),
+        }
+    }
+
     /// The oldest byte that is kept.
     #[must_use]
     pub fn kept_from(&self) -> Offset {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use futures_util::{Sink, Stream};
 use shellgate_protocol::frame::LINK_HEADER_LEN;
 use shellgate_protocol::limits::{CONTROL_MAX, INPUT_FRAME_MAX};
-use shellgate_protocol::{LinkFrame, ToBridge};
+use shellgate_protocol::{LinkFrame, Object, ToBridge};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::channel::Outgoing;
@@ -86,7 +86,7 @@ impl Link {
                 .map(Incoming::Frame)
                 .map_err(|bad| LinkEnd::Wrong(bad.to_string())),
             Message::Text(text) => match serde_json::from_str(&text) {
-                Ok(control) if text.len() <= CONTROL_MAX || is_large(&control) => {
+                Ok(Object(control)) if text.len() <= CONTROL_MAX || is_large(&control) => {
                     Ok(Incoming::Control(control))
                 }
                 Ok(_) => Err(LinkEnd::Wrong(format!("control of {} bytes", text.len()))),

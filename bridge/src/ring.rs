@@ -85,6 +85,17 @@ impl Ring {
         &chunk[first..first + len]
     }
 
+    /// Where the newest of these bytes lies, among those that are kept.
+    #[must_use]
+    pub fn last(&self, byte: u8) -> Option<Offset> {
+        let newest = self.chunks.len().saturating_sub(1);
+        self.chunks.iter().enumerate().rev().find_map(|(n, chunk)| {
+            let filled = if n == newest { self.filled_of_last() } else { CHUNK };
+            let at = chunk[..filled].iter().rposition(|kept| *kept == byte)?;
+            Some(self.start.plus((n * CHUNK + at) as u64))
+        })
+    }
+
     fn filled_of_last(&self) -> usize {
         let before = self.chunks.len().saturating_sub(1) * CHUNK;
         self.end.since(self.start) as usize - before.min(self.end.since(self.start) as usize)
@@ -137,6 +148,23 @@ mod tests {
             }
             prop_assert!(kept == all);
         }
+    }
+
+    #[test]
+    fn the_newest_of_a_byte_is_found_in_whichever_chunk_it_lies() {
+        let (mut ring, mut dropped) = (Ring::new(4 * CHUNK), Vec::new());
+        assert_eq!(ring.last(b'n'), None);
+        append(&mut ring, b"xnxn", &mut dropped);
+        assert_eq!(ring.last(b'n'), Offset::new(3));
+        append(&mut ring, &vec![b'x'; 2 * CHUNK], &mut dropped);
+        assert_eq!(ring.last(b'n'), Offset::new(3));
+        append(&mut ring, b"n", &mut dropped);
+        assert_eq!(ring.last(b'n'), Offset::new(2 * CHUNK as u64 + 4));
+        append(&mut ring, &vec![b'x'; 8 * CHUNK], &mut dropped);
+        assert_eq!(ring.last(b'n'), None, "it is not kept any more");
+        // Room that is not output yet.
+        ring.space(|_, _| ()).fill(b'n');
+        assert_eq!(ring.last(b'n'), None);
     }
 
     #[test]

@@ -42,7 +42,11 @@ impl Wish {
         let other_launch = self.launch.is_some_and(|theirs| theirs != launch).then_some(launch);
         let newest = self.output.is_none() && mode == Mode::Terminal;
         let has = match self.output {
-            None => end,
+            None => match mode {
+                Mode::Terminal => end,
+                // Half a line is of no use.
+                Mode::Lines => output.history.newest_line(),
+            },
             Some(has) if self.launch == Some(launch) => has,
             // What the client knows is not of this launch.
             Some(_) => Offset::ZERO,

@@ -259,8 +259,7 @@ impl Api {
         Ok(answer.status() == StatusCode::OK)
     }
 
-    /// A ticket with which a page of this origin attaches once, or a program that is no browser
-    /// where there is none.
+    /// A ticket with which a page of this origin attaches once.
     ///
     /// # Errors
     /// [`CallError`].
@@ -268,13 +267,12 @@ impl Api {
         &self,
         id: SessionId,
         role: Role,
-        origin: Option<&str>,
+        origin: &str,
     ) -> Result<Ticket, CallError> {
         #[derive(Serialize)]
         struct Asked<'a> {
             role: Role,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            origin: Option<&'a str>,
+            origin: &'a str,
         }
         let path = format!("v1/sessions/{id}/tickets");
         let request = self.request(Method::POST, &path).json(&Asked { role, origin });

@@ -8,9 +8,9 @@ use shellgate_protocol::{FromBridge, ToBridge};
 
 /// A message that is understood means the same once it has been written again.
 fn reads_back<M: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(text: &[u8]) {
-    if let Ok(message) = serde_json::from_slice::<M>(text) {
+    if let Ok(Object(message)) = serde_json::from_slice::<Object<M>>(text) {
         let written = serde_json::to_vec(&message).expect("a message can be written");
-        let again: M = serde_json::from_slice(&written).expect("what was written can be read");
+        let Object(again) = serde_json::from_slice::<Object<M>>(&written).expect("what was written can be read");
         assert_eq!(again, message);
     }
 }

@@ -87,6 +87,42 @@ pub struct Problem {
     pub retry_after: Option<u64>,
 }
 
+/// What somebody reads whose request has failed by no fault of theirs.
+pub const FAILED: &str = "The gateway failed; its operator finds why in its log.";
+
+/// What somebody can do whose credential was not accepted: a sentence for each group of codes, which
+/// says no more than the code.
+#[must_use]
+pub fn what_to_do(error: &AuthError) -> &'static str {
+    match error {
+        AuthError::NoToken => "Send a token: Authorization: Bearer, and a JSON Web Token.",
+        AuthError::Header(_) => "Send one Authorization header: Bearer, and a JSON Web Token.",
+        AuthError::Malformed(_)
+        | AuthError::Algorithm
+        | AuthError::UnknownIssuer
+        | AuthError::UnknownKey
+        | AuthError::Signature
+        | AuthError::Audience
+        | AuthError::Expired
+        | AuthError::Times(_) => "Sign in again: the token was not accepted.",
+        AuthError::NotYetValid => "The token does not hold yet; try again in a moment.",
+        AuthError::AnotherUser => "The new token is not this user's: sign in as the same one.",
+        AuthError::Subprotocols(_) => "Offer shellgate.v1, and at most one ticket beside it.",
+        AuthError::Ticket(_) | AuthError::TicketExpired => {
+            "Get another ticket: this one was not accepted."
+        }
+        AuthError::Origin(_) => {
+            "This web page's origin is not among listen.origins of the gateway."
+        }
+        AuthError::KeysUnavailable => {
+            "The keys that tokens are checked with can't be had; try again in a moment."
+        }
+        // Bridges hear no sentences.
+        AuthError::Enrolment | AuthError::Proof => "The bridge was not accepted.",
+        AuthError::NoRandomness => FAILED,
+    }
+}
+
 impl Refusal {
     /// What the caller learns: status, close code, a name for machines.
     #[must_use]
@@ -139,16 +175,7 @@ impl Refusal {
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
-            Self::Auth(AuthError::Origin(_)) => {
-                "This web page's origin is not among listen.origins of the gateway.".into()
-            }
-            Self::Auth(AuthError::KeysUnavailable) => {
-                "The keys that tokens are checked with can't be had; try again in a moment.".into()
-            }
-            Self::Auth(AuthError::NoRandomness) => {
-                "The gateway failed; its operator finds why in its log.".into()
-            }
-            Self::Auth(_) => "Sign in again: the token was not accepted.".into(),
+            Self::Auth(error) => what_to_do(error).into(),
             Self::Forbidden(what) => format!("The token does not allow this: {what}."),
             Self::NoSuchSession(id) => format!("You have no session {id}."),
             Self::BadRequest(what) => format!("The request is not as it must be: {what}."),
@@ -163,9 +190,30 @@ impl Refusal {
             Self::Store(error) if error.is_retryable() => {
                 "The gateway can't reach its store; try again in a moment.".into()
             }
-            Self::Store(_) => "The gateway failed; its operator finds why in its log.".into(),
+            Self::Store(_) => FAILED.into(),
             Self::GoingAway => "The gateway is restarting; try again in a moment.".into(),
             Self::Timeout => "The session is too busy to hear it; try again.".into(),
+        }
+    }
+
+    /// Whether something failed here that nobody else tells the operator of. Limits that are reached
+    /// and keys that can't be had are no news with every request that they turn away: anybody can
+    /// send those without end, and without a credential.
+    #[must_use]
+    pub fn is_a_failure(&self) -> bool {
+        match self {
+            Self::Auth(error) => error.fault() == crate::auth::Fault::Gateway,
+            Self::Store(_) | Self::Timeout => true,
+            Self::Forbidden(_)
+            | Self::NoSuchSession(_)
+            | Self::BadRequest(_)
+            | Self::NotJson
+            | Self::TooLarge
+            | Self::NotAnUpgrade(_)
+            | Self::NoSuchTemplate(_)
+            | Self::Stopping(_)
+            | Self::Denied(_)
+            | Self::GoingAway => false,
         }
     }
 
@@ -237,7 +285,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let problem = self.problem();
         let (status, _, code) = self.wire();
-        if status.is_server_error() {
+        if self.is_a_failure() {
             tracing::warn!(code, error = %self, "refused");
         } else {
             tracing::debug!(code, error = %self, "refused");
@@ -253,5 +301,37 @@ impl IntoResponse for Refusal {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_group_of_credentials_that_fail_has_a_sentence_of_its_own() {
+        let groups = [
+            AuthError::NoToken,
+            AuthError::Header("stands twice"),
+            AuthError::Expired,
+            AuthError::NotYetValid,
+            AuthError::Subprotocols("are none"),
+            AuthError::TicketExpired,
+            AuthError::Origin("is missing"),
+            AuthError::KeysUnavailable,
+        ];
+        let sentences: std::collections::HashSet<_> =
+            groups.iter().cloned().map(|error| Refusal::from(error).detail()).collect();
+        assert_eq!(sentences.len(), groups.len());
+    }
+    #[test]
+    fn what_anybody_can_bring_about_does_not_fill_the_log() {
+        assert!(Refusal::from(AuthError::NoRandomness).is_a_failure());
+        assert!(Refusal::Timeout.is_a_failure());
+        let full = Denied::new(crate::admission::Reason::TooManySockets);
+        for quiet in [full.into(), AuthError::KeysUnavailable.into(), Refusal::GoingAway] {
+            assert!(!quiet.is_a_failure(), "{quiet}");
+            assert!(quiet.wire().0.is_server_error());
+        }
     }
 }

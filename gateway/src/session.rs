@@ -231,6 +231,35 @@ pub struct Detail {
 }
 
 #[cfg(test)]
+impl Record {
+    /// A new session of this user's.
+    pub(crate) fn of(owner: UserId) -> Self {
+        let link = LinkId { launch: Launch(1), dial: Dial(0) };
+        Self {
+            id: SessionId::generate(),
+            owner,
+            name: None,
+            life: Life { state: State::Starting, link, reason: None },
+            pinned_key: None,
+            created_ms: 0,
+            ended_ms: None,
+            detail: Detail {
+                template: "default".into(),
+                mode: Mode::Terminal,
+                size: TerminalSize::DEFAULT,
+                task: None,
+                live_ms: None,
+                ends_ms: None,
+                reason: None,
+                exit: None,
+                evidence: None,
+                last_screen: None,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

@@ -30,9 +30,9 @@ const READ_BUFFER: usize = 256;
 /// Bytes that the library gathers before it writes without being told to.
 const WRITE_BUFFER: usize = 64 * 1024;
 
-/// Bytes beyond that at which the library refuses to take more: room for one message and the
-/// answers to pings, which a peer that never reads can ask for without end.
-const WRITE_BUFFER_SLACK: usize = 320 * 1024;
+/// Bytes beyond that, and beyond one message, at which the library refuses to take more: room for
+/// the answers to pings, which a peer that never reads can ask for without end.
+const WRITE_BUFFER_SLACK: usize = 64 * 1024;
 
 /// How long a farewell may take to hand over what is queued and to hear the peer's own close.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -40,6 +40,15 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a peer may leave unread what it was sent, as the kernel counts it: longer than the
 /// relay is patient, which tells it.
 const UNREAD: Duration = Duration::from_secs(660);
+
+/// The largest message that one kind of peer may send, and the largest that it is sent, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Largest {
+    /// By it.
+    pub read: usize,
+    /// To it.
+    pub written: usize,
+}
 
 /// A WebSocket upgrade that a client asked for.
 pub struct Upgrade {
@@ -85,7 +94,7 @@ impl Upgrade {
     pub fn accept(
         self,
         subprotocol: Option<&'static str>,
-        largest_message: usize,
+        largest: Largest,
     ) -> (Response<Body>, Opening) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -98,14 +107,14 @@ impl Upgrade {
         if let Some(subprotocol) = subprotocol {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
         }
-        (response, Opening { on_upgrade: self.on_upgrade, largest_message })
+        (response, Opening { on_upgrade: self.on_upgrade, largest })
     }
 }
 
 /// A socket whose response is on its way.
 pub struct Opening {
     on_upgrade: OnUpgrade,
-    largest_message: usize,
+    largest: Largest,
 }
 
 impl Opening {
@@ -117,23 +126,23 @@ impl Opening {
         transport.give_up_after(UNREAD);
         // A client may send its first message with its handshake.
         let read = parts.read_buf.to_vec();
-        Some(serve(transport, read, self.largest_message).await)
+        Some(serve(transport, read, self.largest).await)
     }
 }
 
 /// The server's end of a WebSocket whose handshake is done; `read` came in after that.
-pub async fn serve(transport: Transport, read: Vec<u8>, largest_message: usize) -> Socket {
-    let config = Some(config(largest_message));
+pub async fn serve(transport: Transport, read: Vec<u8>, largest: Largest) -> Socket {
+    let config = Some(config(largest));
     WebSocketStream::from_partially_read(transport, read, Role::Server, config).await
 }
 
-fn config(largest_message: usize) -> WebSocketConfig {
+fn config(largest: Largest) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER + WRITE_BUFFER_SLACK)
-        .max_message_size(Some(largest_message))
-        .max_frame_size(Some(largest_message))
+        .max_write_buffer_size(WRITE_BUFFER + largest.written + WRITE_BUFFER_SLACK)
+        .max_message_size(Some(largest.read))
+        .max_frame_size(Some(largest.read))
 }
 
 /// The value of a header that stands exactly once.
@@ -177,6 +186,17 @@ pub fn fault(error: &Error) -> Option<CloseCode> {
     }
 }
 
+/// The close code for a peer that could not be sent a message.
+#[must_use]
+pub fn unsent(error: &Error) -> CloseCode {
+    match error {
+        // It was owed the message, and will not get it.
+        Error::WriteBufferFull(_) => CloseCode::Internal,
+        // The connection is gone, and nobody hears the code.
+        _ => CloseCode::Normal,
+    }
+}
+
 /// Hands over what is still queued, closes, and reads until the peer has closed too: a connection
 /// that is dropped at once may lose what was sent last.
 pub async fn farewell(
@@ -185,14 +205,18 @@ pub async fn farewell(
     code: CloseCode,
     reason: String,
 ) {
+    let mut last = close_frame(code, &reason);
     let goodbye = async {
         for message in queued {
-            socket.feed(message).await?;
+            if let Err(error) = socket.feed(message).await {
+                // What follows would come after a hole.
+                last = close_frame(unsent(&error), "");
+                break;
+            }
         }
         // Refused where the peer has closed already: then reading on is what answers it.
-        let _ = socket.close(Some(close_frame(code, &reason))).await;
+        let _ = socket.close(Some(last)).await;
         while let Some(Ok(_)) = socket.next().await {}
-        Ok::<(), Error>(())
     };
     let _ = timeout(FAREWELL, goodbye).await;
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ClientId, InputStream, Launch, SessionId};
 use crate::limits;
+use crate::object;
 use crate::offset::Offset;
 use crate::size::TerminalSize;
 
@@ -52,7 +53,7 @@ pub struct Attach {
     #[serde(default)]
     pub size: TerminalSize,
     /// Bytes of output that may be under way to this client; held within the wire's limits.
-    #[serde(default = "default_window")]
+    #[serde(default = "default_window", deserialize_with = "window")]
     pub window: u32,
     /// Types of message beyond the first version's that this client understands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -61,6 +62,12 @@ pub struct Attach {
 
 fn default_window() -> u32 {
     limits::WINDOW_DEFAULT
+}
+
+/// Whoever grants more than anybody may is granted what anybody may: a number is as large as it
+/// likes.
+fn window<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    u64::deserialize(from).map(|window| window.min(limits::WINDOW_MAX.into()) as u32)
 }
 
 /// Client → gateway.
@@ -330,12 +337,15 @@ pub enum ToClient {
         /// What this client may do.
         role: Role,
         /// Where output goes on.
+        #[serde(deserialize_with = "object::read")]
         output: OutputStart,
         /// Where input goes on.
+        #[serde(deserialize_with = "object::read")]
         input: InputStart,
         /// The terminal's size now.
         size: TerminalSize,
         /// What the gateway holds the client to.
+        #[serde(deserialize_with = "object::read")]
         limits: Limits,
         /// Types of message beyond the first version's that this gateway understands.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -8,6 +8,7 @@
 
 pub mod id;
 pub mod limits;
+pub mod object;
 pub mod size;
 
 pub mod enrolment;
@@ -26,6 +27,7 @@ pub use close::CloseCode;
 pub use frame::{Frame, Kind, LinkFrame};
 pub use id::{ChannelNumber, ClientId, Dial, InputStream, Launch, SessionId};
 pub use link_leg::{FromBridge, ToBridge};
+pub use object::Object;
 pub use offset::Offset;
 pub use size::TerminalSize;
 

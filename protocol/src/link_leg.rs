@@ -10,6 +10,7 @@ use crate::client_leg::{
 };
 use crate::enrolment::{Bytes32, Bytes64, Opaque};
 use crate::id::{ChannelNumber, Dial, Launch};
+use crate::object;
 use crate::offset::Offset;
 use crate::size::TerminalSize;
 
@@ -43,8 +44,10 @@ pub enum FromBridge {
         /// Which.
         channel: ChannelNumber,
         /// Where output goes on.
+        #[serde(deserialize_with = "object::read")]
         output: OutputStart,
         /// Where this stream's input goes on.
+        #[serde(deserialize_with = "object::read")]
         input: InputStart,
         /// The terminal's size now.
         size: TerminalSize,

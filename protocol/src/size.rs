@@ -1,12 +1,16 @@
 //! A terminal's size in cells.
 
-use serde::{Deserialize, Serialize};
+use std::marker::PhantomData;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits::EDGE_RANGE;
+use crate::object::Members;
 
 /// A terminal's size in cells; both edges lie in [`EDGE_RANGE`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked", into = "Unchecked")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "Unchecked")]
 pub struct TerminalSize {
     cols: u16,
     rows: u16,
@@ -40,6 +44,18 @@ impl Default for TerminalSize {
         Self::DEFAULT
     }
 }
+
+impl<'de> Deserialize<'de> for TerminalSize {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // By its fields, so that it leaves the others of a message that it is a part of.
+        let size: Unchecked =
+            from.deserialize_struct("TerminalSize", FIELDS, Members(PhantomData))?;
+        Self::try_from(size).map_err(D::Error::custom)
+    }
+}
+
+/// A size's members.
+const FIELDS: &[&str] = &["cols", "rows"];
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +99,8 @@ mod tests {
             r#"{"cols":80,"rows":1001}"#,
             r#"{"cols":80,"rows":-1}"#,
             r#"{"cols":80}"#,
+            r#"{"cols":80,"rows":24,"depth":3}"#,
+            "[80,24]",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

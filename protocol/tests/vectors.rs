@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shellgate_protocol::close::{Then, after};
 use shellgate_protocol::frame::BadFrame;
 use shellgate_protocol::{
-    CloseCode, Frame, FromBridge, FromClient, Kind, LinkFrame, ToBridge, ToClient,
+    CloseCode, Frame, FromBridge, FromClient, Kind, LinkFrame, Object, ToBridge, ToClient,
 };
 
 fn vectors(name: &str) -> Value {
@@ -108,9 +108,9 @@ fn link_frames_are_read_and_written_as_the_vectors_say() {
 fn check_control<M: DeserializeOwned + Serialize + Debug + PartialEq>(file: &Value, list: &str) {
     for case in cases(file, list) {
         let name = format!("{list}: {}", case["name"].as_str().unwrap());
-        let parsed = serde_json::from_str::<M>(case["json"].as_str().unwrap());
+        let parsed = serde_json::from_str::<Object<M>>(case["json"].as_str().unwrap());
         match (case.get("means"), parsed) {
-            (Some(means), Ok(message)) => {
+            (Some(means), Ok(Object(message))) => {
                 assert_eq!(&serde_json::to_value(&message).unwrap(), means, "{name}");
                 // What is written means the same when it is read again.
                 assert_eq!(serde_json::from_value::<M>(means.clone()).unwrap(), message, "{name}");

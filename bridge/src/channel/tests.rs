@@ -123,6 +123,16 @@ fn a_program_by_lines_has_no_keyframes() {
 }
 
 #[test]
+fn who_asks_for_the_newest_lines_gets_the_one_that_is_being_printed_from_its_beginning() {
+    let mut output = output(Mode::Lines, 0);
+    for (printed, from) in [("begun", 0), (", done\n", 12), ("an", 12), ("other\n\n", 21)] {
+        output.history.append(printed.as_bytes());
+        let (_, start) = open(Role::Driver, &output, 4, None);
+        assert_eq!((start.from, start.resume), (at(from), Resume::Exact), "{printed:?}");
+    }
+}
+
+#[test]
 fn a_client_without_an_offset_gets_the_newest_screen_first() {
     let mut output = output(Mode::Terminal, 100);
     let (mut channel, start) = open(Role::Driver, &output, 4, None);

@@ -112,7 +112,7 @@ pub async fn ticket(settings: &Settings, ticket: Ticket) -> Result<u8, Failure> 
     let session = resolve::must_find(&api, &ticket.session).await?;
     let role = if ticket.observe { Role::Observer } else { Role::Driver };
     let origin = ticket.origin.as_ref().unwrap_or(&settings.endpoint).origin();
-    let got = api.ticket(session.id, role, Some(&origin)).await?;
+    let got = api.ticket(session.id, role, &origin).await?;
     if ticket.output == Output::Json {
         return json(&got);
     }

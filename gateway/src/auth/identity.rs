@@ -96,11 +96,11 @@ impl fmt::Debug for UserId {
 /// What a user may do besides using sessions of their own, which everybody may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Scopes {
-    /// `sessions:read`: see everybody's sessions.
+    /// `sessions:read`: list and see everybody's sessions.
     pub read: bool,
-    /// `sessions:observe`: watch everybody's sessions.
+    /// `sessions:observe`: see and watch everybody's sessions.
     pub observe: bool,
-    /// `sessions:admin`: stop everybody's sessions.
+    /// `sessions:admin`: list, see, watch and stop everybody's sessions.
     pub admin: bool,
 }
 
@@ -108,9 +108,15 @@ impl Scopes {
     /// Own sessions only.
     pub const OWN: Self = Self { read: false, observe: false, admin: false };
 
-    /// Whether this is an operator, who is shown whose a session is.
+    /// Whether this is an operator, who sees everybody's sessions, and whose they are.
     #[must_use]
-    pub fn sees_owners(&self) -> bool {
+    pub fn is_operator(&self) -> bool {
+        self.read || self.observe || self.admin
+    }
+
+    /// Whether this operator may list everybody's sessions.
+    #[must_use]
+    pub fn lists_everybodys(&self) -> bool {
         self.read || self.admin
     }
 

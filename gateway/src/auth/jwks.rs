@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::key::{Algorithm, Key};
-use super::key_cache::{Cache, Plan};
+use super::key_cache::{Cache, Ended, Plan};
 use super::key_set::{KeySet, SetFault};
 use super::refused::AuthError;
 
@@ -176,10 +176,18 @@ struct Flight {
 impl Flight {
     fn land(&mut self, result: Result<KeySet, FetchFault>) {
         self.done = true;
-        if let Err(fault) = &result {
-            tracing::warn!(url = %self.remote.url, "signing keys could not be fetched: {fault}");
+        let (keys, fault) = match result {
+            Ok(keys) => (Some(keys), None),
+            Err(fault) => (None, Some(fault)),
+        };
+        let (url, why) = (&self.remote.url, fault.map(tracing::field::display));
+        let ended = self.remote.cache().finish(keys, self.now + self.began.elapsed());
+        match ended {
+            Ended::Well => {}
+            Ended::WellAgain => tracing::warn!(%url, "signing keys can be fetched again"),
+            Ended::Badly => tracing::warn!(%url, why, "signing keys could not be fetched"),
+            Ended::BadlyAgain => tracing::debug!(%url, why, "signing keys could not be fetched"),
         }
-        self.remote.cache().finish(result.ok(), self.now + self.began.elapsed());
         self.remote.fetched.send_replace(());
     }
 }

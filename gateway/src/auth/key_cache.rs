@@ -66,6 +66,19 @@ pub enum Plan {
     Refuse(AuthError),
 }
 
+/// How a fetch ended, and whether that is news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// There are newer keys, as each time.
+    Well,
+    /// There are newer keys, for the first time since fetches have failed.
+    WellAgain,
+    /// It failed, for the first time.
+    Badly,
+    /// It failed, like the one before.
+    BadlyAgain,
+}
+
 impl Plan {
     /// Whether newer keys are to be fetched.
     #[must_use]
@@ -137,8 +150,9 @@ impl Cache {
     }
 
     /// Notes how a fetch ended. Keys that were had before stay when it failed.
-    pub fn finish(&mut self, fetched: Option<KeySet>, now: Instant) {
+    pub fn finish(&mut self, fetched: Option<KeySet>, now: Instant) -> Ended {
         self.in_flight = false;
+        let (well, failed) = (fetched.is_some(), self.failures > 0);
         match fetched {
             Some(keys) => {
                 // Their age counts from the question: the answer may have been under way for long.
@@ -152,6 +166,12 @@ impl Cache {
                 let pause = (BACK_OFF_MIN * 2u32.pow(doublings)).min(BACK_OFF_MAX);
                 self.not_before = Some(now + pause);
             }
+        }
+        match (well, failed) {
+            (true, false) => Ended::Well,
+            (true, true) => Ended::WellAgain,
+            (false, false) => Ended::Badly,
+            (false, true) => Ended::BadlyAgain,
         }
     }
 }
@@ -258,6 +278,19 @@ mod tests {
         assert!(cache.begin(now));
         cache.finish(Some(set(&["known"])), now);
         assert!(matches!(cache.plan(&policy, None, Algorithm::EdDsa, now), Plan::Use(_)));
+    }
+
+    #[test]
+    fn keys_that_cannot_be_had_are_news_once_and_so_is_that_they_can() {
+        use Ended::{Badly, BadlyAgain, Well, WellAgain};
+
+        let mut cache = Cache::default();
+        let now = Instant::now();
+        let ended = [false, false, true, true, false, true].map(|well| {
+            assert!(cache.begin(now));
+            cache.finish(well.then(|| set(&["known"])), now)
+        });
+        assert_eq!(ended, [Badly, BadlyAgain, WellAgain, Well, Badly, WellAgain]);
     }
 
     #[test]

@@ -20,7 +20,8 @@ use shellgate_protocol::limits::{
     ATTACH_MAX, CONTROL_MAX, FIRST_MESSAGE_SECONDS, INPUT_FRAME_MAX, WINDOW_DEFAULT,
 };
 use shellgate_protocol::{
-    CLIENT_SUBPROTOCOL, ClientId, CloseCode, FromClient, InputStream, SessionId, TerminalSize,
+    CLIENT_SUBPROTOCOL, ClientId, CloseCode, FromClient, InputStream, Object, Offset, SessionId,
+    TerminalSize,
 };
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -35,10 +36,10 @@ use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::relay::{Arrival, Dialect, Lines, PLAIN_MESSAGE_MAX, Progress};
 use crate::session::State as SessionState;
-use crate::websocket::{Opening, Socket, Upgrade, farewell};
+use crate::websocket::{Largest, Opening, Socket, Upgrade, farewell};
 
 /// Largest message of a `shellgate.v1` client, in bytes.
-const LARGEST: usize = {
+const LARGEST_READ: usize = {
     let frame = HEADER_LEN + INPUT_FRAME_MAX;
     if CONTROL_MAX > frame { CONTROL_MAX } else { frame }
 };
@@ -57,6 +58,15 @@ struct PlainQuery {
     role: Option<Role>,
     #[serde(default)]
     takeover: bool,
+    output: Option<PlainOutput>,
+}
+
+/// Where a plain client's output begins, unless its dialect says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PlainOutput {
+    /// At what is printed from now on.
+    Newest,
 }
 
 /// Who is calling, and what binds them.
@@ -88,7 +98,9 @@ async fn attach(
         let query = request.uri().query().unwrap_or_default();
         return match plain(&core, &connection, id, headers, query).await {
             Ok((found, visit)) => {
-                let (response, opening) = upgrade.accept(None, PLAIN_MESSAGE_MAX);
+                let written = visit.dialect.largest_message();
+                let largest = Largest { read: PLAIN_MESSAGE_MAX, written };
+                let (response, opening) = upgrade.accept(None, largest);
                 let arriving = arrive_plain(core.clone(), connection, opening, found, visit);
                 core.tracker.spawn(arriving);
                 response
@@ -107,7 +119,8 @@ async fn attach(
         }
         Err(refusal) => Err(refusal),
     };
-    let (response, opening) = upgrade.accept(Some(CLIENT_SUBPROTOCOL), LARGEST);
+    let largest = Largest { read: LARGEST_READ, written: Dialect::V1.largest_message() };
+    let (response, opening) = upgrade.accept(Some(CLIENT_SUBPROTOCOL), largest);
     let tracker = core.tracker.clone();
     tracker.spawn(async move {
         let Some(socket) = opening.open().await else { return };
@@ -230,7 +243,12 @@ async fn first_message(socket: &mut Socket) -> Result<Attach, (CloseCode, String
             Err((CloseCode::TooBig, "`attach` is too large".to_owned()))
         }
         Ok(Some(Ok(Message::Text(text)))) => match serde_json::from_str(&text) {
-            Ok(FromClient::Attach(attach)) => Ok(attach),
+            Ok(Object(FromClient::Attach(attach)))
+                if attach.launch.is_none() && attach.output.is_some_and(|at| at > Offset::ZERO) =>
+            {
+                bad("`output` speaks of a launch, and `launch` is missing")
+            }
+            Ok(Object(FromClient::Attach(attach))) => Ok(attach),
             Ok(_) => bad("`attach` comes first"),
             Err(error) => Err((CloseCode::BadRequest, error.to_string())),
         },
@@ -246,6 +264,7 @@ async fn first_message(socket: &mut Socket) -> Result<Attach, (CloseCode, String
 /// What a plain client comes for.
 struct Visit {
     attach: Attach,
+    dialect: Dialect,
     user: UserId,
     authentic_until: tokio::time::Instant,
     permit: Box<dyn Send>,
@@ -274,19 +293,33 @@ async fn plain(
     let size = TerminalSize::new(cols, rows)
         .ok_or_else(|| Refusal::BadRequest("a terminal edge is 1 to 1000 cells".into()))?;
     let permit = core.admission.take_attachment(id)?;
+    let window = WINDOW_DEFAULT.min(core.window_max());
+    let (dialect, output) = match (found.record.detail.mode, query.output) {
+        (Mode::Terminal, None | Some(PlainOutput::Newest)) => {
+            (Dialect::PlainTerminal(Progress::default()), None)
+        }
+        (Mode::Lines, output) => {
+            // A line is acknowledged when all of it has left: it must fit into the window.
+            let lines = Lines::new(PLAIN_MESSAGE_MAX.min(window as usize / 2));
+            // Whoever speaks by messages misses none, unless they say so.
+            let kept = output.is_none().then_some(Offset::ZERO);
+            (Dialect::PlainLines(lines), kept)
+        }
+    };
     let attach = Attach {
         role,
         client: ClientId::random(),
         takeover: query.takeover,
         launch: None,
-        output: None,
+        output,
         input_stream: InputStream::random(),
         size,
-        window: WINDOW_DEFAULT.min(core.window_max()),
+        window,
         can: Vec::new(),
     };
     let visit = Visit {
         attach,
+        dialect,
         user: identity.user,
         authentic_until: core.grace_after(identity.expires_at),
         permit: Box::new((permit, connection.permit.clone())),
@@ -302,23 +335,14 @@ async fn arrive_plain(
     visit: Visit,
 ) {
     let Some(socket) = opening.open().await else { return };
-    let mut attach = visit.attach;
-    let dialect = match found.record.detail.mode {
-        Mode::Terminal => Dialect::PlainTerminal(Progress::default()),
-        Mode::Lines => {
-            // Half a line is of no use: lines begin where what is kept begins.
-            attach.output = Some(shellgate_protocol::Offset::ZERO);
-            // A line is acknowledged when all of it has left: it must fit into the window.
-            Dialect::PlainLines(Lines::new(PLAIN_MESSAGE_MAX.min(attach.window as usize / 2)))
-        }
-    };
+    let attach = visit.attach;
     let arrival = Arrival {
         order: core.arrivals.fetch_add(1, Ordering::Relaxed),
         role: attach.role,
         client: attach.client,
         user: visit.user,
         socket,
-        dialect,
+        dialect: visit.dialect,
         window: attach.window,
         authentic_until: visit.authentic_until,
         permit: visit.permit,

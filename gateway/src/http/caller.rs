@@ -57,18 +57,18 @@ pub enum Wish {
 }
 
 /// Whether a caller may do with a session what they wish. A session of somebody else is unknown
-/// to whom may not.
+/// to whom may not. Whatever their scopes are, nobody types as somebody else.
 ///
 /// # Errors
 /// [`Refusal::NoSuchSession`], in both cases.
 pub fn may(identity: &Identity, record: &Record, wish: Wish) -> Result<(), Refusal> {
     let scopes = &identity.scopes;
     let allowed = record.owner == identity.user
-        || scopes.admin
         || match wish {
-            Wish::Read => scopes.read,
-            Wish::Attach(Role::Observer) => scopes.observe,
-            Wish::Attach(Role::Driver) | Wish::Stop => false,
+            Wish::Read => scopes.is_operator(),
+            Wish::Attach(Role::Observer) => scopes.observe || scopes.admin,
+            Wish::Attach(Role::Driver) => false,
+            Wish::Stop => scopes.admin,
         };
     if allowed { Ok(()) } else { Err(Refusal::NoSuchSession(record.id)) }
 }
@@ -116,4 +116,34 @@ pub async fn session(
     };
     may(identity, &found.record, wish)?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Scopes, UserId};
+
+    fn user(name: &str) -> UserId {
+        UserId::new("https://issuer.example", name).unwrap()
+    }
+
+    #[test]
+    fn a_scope_opens_what_the_protocols_table_says_and_nothing_opens_driving() {
+        let record = Record::of(user("ada"));
+        let wishes =
+            [Wish::Read, Wish::Attach(Role::Observer), Wish::Stop, Wish::Attach(Role::Driver)];
+        for (name, words, expected) in [
+            ("ada", "", [true, true, true, true]),
+            ("eve", "", [false, false, false, false]),
+            ("eve", "sessions:read", [true, false, false, false]),
+            ("eve", "sessions:observe", [true, true, false, false]),
+            ("eve", "sessions:admin", [true, true, true, false]),
+            ("eve", "sessions:read sessions:observe sessions:admin", [true, true, true, false]),
+        ] {
+            let scopes = Scopes::parse(words);
+            let identity = Identity { user: user(name), scopes, expires_at: SystemTime::now() };
+            let allowed = wishes.map(|wish| may(&identity, &record, wish).is_ok());
+            assert_eq!(allowed, expected, "{name} with {words:?}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
     let Found { record, handle } = session(&core, &identity, id, Wish::Read).await?;
     let permit = core.admission.take_stream(&identity.user.key())?;
-    let operator = identity.scopes.sees_owners();
+    let operator = identity.scopes.is_operator();
     let stopping = core.stopping.clone();
     let over = core.grace_after(identity.expires_at);
     let changes = match handle {

@@ -20,7 +20,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use shellgate_protocol::enrolment::{Bytes32, transcript};
 use shellgate_protocol::limits::{CONTROL_LARGE_MAX, FIRST_MESSAGE_SECONDS, OUTPUT_FRAME_MAX};
 use shellgate_protocol::{
-    CloseCode, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Launch, SessionId, ToBridge,
+    CloseCode, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Launch, Object, SessionId,
+    ToBridge,
 };
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
@@ -37,15 +38,16 @@ use crate::relay::Budget;
 use crate::session::LinkId;
 use crate::session::keeper::{Message, Turned};
 use crate::transport::Transport;
-use crate::websocket::{Socket, Upgrade, close_frame};
+use crate::websocket::{Largest, Socket, Upgrade, close_frame};
 
 /// Connections that one session's sandbox may hold at the same time before they are links.
 const PENDING_MAX: u32 = 4;
 
-/// Largest message of a link: a control message, or a frame with its headers.
-const LARGEST: usize = {
+/// Largest messages of a link: a control message, or a frame with its headers.
+const LARGEST: Largest = {
     let frame = OUTPUT_FRAME_MAX + shellgate_protocol::frame::LINK_HEADER_LEN;
-    if CONTROL_LARGE_MAX > frame { CONTROL_LARGE_MAX } else { frame }
+    let read = if CONTROL_LARGE_MAX > frame { CONTROL_LARGE_MAX } else { frame };
+    Largest { read, written: CONTROL_LARGE_MAX }
 };
 
 /// Connections a second that one session's sandbox may open, and ten times as many at once. Each
@@ -324,6 +326,7 @@ async fn receive(socket: &mut Socket) -> Result<FromBridge, (CloseCode, String)>
         match timeout(STEP, socket.next()).await.map_err(|_| gone())? {
             Some(Ok(WsMessage::Text(text))) => {
                 return serde_json::from_str(&text)
+                    .map(|Object(message)| message)
                     .map_err(|error| (CloseCode::BadRequest, error.to_string()));
             }
             Some(Ok(WsMessage::Ping(_) | WsMessage::Pong(_))) => {}

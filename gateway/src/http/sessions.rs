@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::SinkExt;
 use serde::{Deserialize, Serialize};
 use shellgate_protocol::client_leg::{EndReason, Role};
-use shellgate_protocol::{Dial, Launch, SessionId, TerminalSize};
+use shellgate_protocol::{Dial, Launch, Object, SessionId, TerminalSize};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -38,7 +39,7 @@ const PAGE_DEFAULT: u32 = 50;
 /// Sessions in a page at the most.
 const PAGE_MAX: u32 = 200;
 
-/// How long a session's keeper may take to accept a wish to stop.
+/// How long a session's keeper may take to hear a wish to stop and to store what comes of it.
 const ACCEPT_STOP: Duration = Duration::from_secs(5);
 
 /// A session that somebody asks for.
@@ -125,7 +126,7 @@ pub fn routes() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .split_for_parts()
 }
 
-type Body<T> = Result<Json<T>, JsonRejection>;
+type Body<T> = Result<Json<Object<T>>, JsonRejection>;
 
 /// A body is optional where everything in it is.
 fn body_or_default<T: Default>(headers: &HeaderMap, body: Body<T>) -> Result<T, Refusal> {
@@ -133,7 +134,7 @@ fn body_or_default<T: Default>(headers: &HeaderMap, body: Body<T>) -> Result<T, 
     let is_empty = length.is_none_or(|length| length == "0")
         && !headers.contains_key(header::TRANSFER_ENCODING);
     match body {
-        Ok(Json(body)) => Ok(body),
+        Ok(Json(Object(body))) => Ok(body),
         Err(_) if is_empty => Ok(T::default()),
         Err(JsonRejection::MissingJsonContentType(_)) => Err(Refusal::NotJson),
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::TooLarge),
@@ -204,7 +205,7 @@ async fn create(
             last_screen: None,
         },
     };
-    let shown = view_of(&record, None, identity.scopes.sees_owners());
+    let shown = view_of(&record, None, identity.scopes.is_operator());
     // Beside this request: a caller who hangs up leaves no row without a keeper.
     let made = core.tracker.spawn({
         let core = core.clone();
@@ -234,7 +235,7 @@ fn existing(core: &Core, identity: &Identity, record: Record) -> Result<Response
     match record.life.state {
         domain::State::Stopping | domain::State::Ended => Err(Refusal::Stopping(record.id)),
         domain::State::Starting | domain::State::Live | domain::State::Severed => {
-            let shown = view_of(&record, handle.as_ref(), identity.scopes.sees_owners());
+            let shown = view_of(&record, handle.as_ref(), identity.scopes.is_operator());
             Ok(Json(shown).into_response())
         }
     }
@@ -268,8 +269,8 @@ async fn list(
     which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Sessions>, Refusal> {
     let Query(which) = which.map_err(|error| Refusal::BadRequest(error.body_text()))?;
-    let operator = identity.scopes.sees_owners();
-    if which.all && !operator {
+    let operator = identity.scopes.is_operator();
+    if which.all && !identity.scopes.lists_everybodys() {
         return Err(Refusal::Forbidden("listing everybody's sessions needs sessions:read"));
     }
     let limit = which.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
@@ -302,7 +303,7 @@ async fn show(
     InPath(id): InPath,
 ) -> Result<Json<SessionView>, Refusal> {
     let Found { record, handle } = session(&core, &identity, id, Wish::Read).await?;
-    let operator = identity.scopes.sees_owners();
+    let operator = identity.scopes.is_operator();
     Ok(Json(view_of(&record, handle.as_ref(), operator)))
 }
 
@@ -322,7 +323,7 @@ async fn stop(
     InPath(id): InPath,
 ) -> Result<Response, Refusal> {
     let Found { record, handle } = session(&core, &identity, id, Wish::Stop).await?;
-    let operator = identity.scopes.sees_owners();
+    let operator = identity.scopes.is_operator();
     if record.life.state == domain::State::Ended {
         return Ok(Json(view_of(&record, None, operator)).into_response());
     }
@@ -332,20 +333,30 @@ async fn stop(
     }
     // It is being made, or its gateway leaves.
     let Some(handle) = handle else { return Err(Refusal::Timeout) };
+    let (seen, is_seen) = oneshot::channel();
     let actor = Some(identity.user.clone());
-    let message = Message::Stop { reason: EndReason::Stopped, actor };
-    // A keeper that is gone has ended its session.
-    let _ = timeout(ACCEPT_STOP, handle.keeper.clone().send(message))
-        .await
-        .map_err(|_| Refusal::Timeout)?;
-    Ok((StatusCode::ACCEPTED, Json(view_of(&record, Some(&handle), operator))).into_response())
+    let message = Message::Stop { reason: EndReason::Stopped, actor, seen };
+    let heard = async {
+        // A keeper that is gone does not take it, and one that goes drops what it has not heard.
+        let _ = handle.keeper.clone().send(message).await;
+        is_seen.await.is_ok()
+    };
+    let heard = timeout(ACCEPT_STOP, heard).await.map_err(|_| Refusal::Timeout)?;
+    let record = handle.view.borrow().record.clone();
+    let shown = Json(view_of(&record, Some(&handle), operator));
+    match (heard, record.life.state) {
+        (true, _) => Ok((StatusCode::ACCEPTED, shown).into_response()),
+        (false, domain::State::Ended) => Ok(shown.into_response()),
+        // It leaves with its gateway, and the session stays.
+        (false, _) => Err(Refusal::GoingAway),
+    }
 }
 
 /// Get a ticket for a browser's WebSocket.
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/tickets", request_body = NewTicket,
     params(("id" = String, Path, description = "The session's id.")),
-    responses((status = 201, body = TicketView), (status = 404, body = Problem, content_type = "application/problem+json"))
+    responses((status = 201, body = TicketView), (status = 400, description = "It names no page.", body = Problem, content_type = "application/problem+json"), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 async fn give_ticket(
     State(core): State<Arc<Core>>,
@@ -358,12 +369,16 @@ async fn give_ticket(
     let role = wanted.role.unwrap_or(Role::Driver);
     session(&core, &identity, id, Wish::Attach(role)).await?;
     let origin = match (core.origins.decide(&headers, Credential::Bearer)?, wanted.origin) {
-        (None, Some(named)) => Some(core.origins.named(&named)?),
-        (origin, _) => origin,
+        (Some(origin), _) => origin,
+        (None, Some(named)) => core.origins.named(&named)?,
+        (None, None) => {
+            let lacks = "a ticket is for one page: name it in `origin`, as https://host";
+            return Err(Refusal::BadRequest(lacks.into()));
+        }
     };
     let now = SystemTime::now();
     let ticket = Ticket::mint()?;
-    let grant = TicketGrant::new(&identity, id, role, origin, now);
+    let grant = TicketGrant::new(&identity, id, role, Some(origin), now);
     core.store.keep_ticket(&ticket.hash(), &grant).await?;
     let shown = TicketView {
         ticket: ticket.text(),

@@ -17,7 +17,7 @@ use shellgate_protocol::limits::{
     CONTROL_MAX, CONTROL_PER_SECOND, LAST_SCREEN_MAX, OUTPUT_FRAME_MAX, PING_SECONDS,
     SILENCE_SECONDS,
 };
-use shellgate_protocol::{CloseCode, FromClient, Offset, ToClient};
+use shellgate_protocol::{CloseCode, FromClient, Object, Offset, ToClient};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -57,10 +57,14 @@ pub async fn wait(core: Arc<Core>, handle: Handle, attach: Attach, mut arrival: 
                 Err(_) => return,
             }
         }
-        if arrival.is_framed()
-            && !(tell(&mut arrival, &starting(&now)).await && ping(&mut arrival, heard).await)
-        {
-            return;
+        if arrival.is_framed() {
+            let told = match starting(&now) {
+                Some(starting) => tell(&mut arrival, &starting).await,
+                None => true,
+            };
+            if !(told && ping(&mut arrival, heard).await) {
+                return;
+            }
         }
         tokio::select! {
             changed = view.changed() => {
@@ -91,8 +95,14 @@ pub async fn wait(core: Arc<Core>, handle: Handle, attach: Attach, mut arrival: 
     }
 }
 
-fn starting(view: &View) -> ToClient {
-    match view.waiting {
+/// What a waiting client is told to wait for: nothing where only the end can come.
+fn starting(view: &View) -> Option<ToClient> {
+    let between = match view.record.life.state {
+        State::Starting => Phase::Queued,
+        State::Live | State::Severed => Phase::Reconnecting,
+        State::Stopping | State::Ended => return None,
+    };
+    Some(match view.waiting {
         Some(waiting) => ToClient::Starting {
             phase: waiting.phase,
             position: waiting.position,
@@ -100,13 +110,10 @@ fn starting(view: &View) -> ToClient {
             expected_ms: waiting.expected_ms,
         },
         // Between two phases.
-        None => ToClient::Starting {
-            phase: Phase::Queued,
-            position: None,
-            elapsed_ms: 0,
-            expected_ms: 0,
-        },
-    }
+        None => {
+            ToClient::Starting { phase: between, position: None, elapsed_ms: 0, expected_ms: 0 }
+        }
+    })
 }
 
 async fn hear(
@@ -131,11 +138,13 @@ async fn hear(
                 return Err((CloseCode::TooBig, "a control message is too large".into()));
             }
             match serde_json::from_str(&text) {
-                Ok(FromClient::Ping { t }) => match tell(arrival, &ToClient::Pong { t }).await {
-                    true => Ok(()),
-                    false => Err((CloseCode::Normal, String::new())),
-                },
-                Ok(FromClient::Attach(_)) => bad("attached already"),
+                Ok(Object(FromClient::Ping { t })) => {
+                    match tell(arrival, &ToClient::Pong { t }).await {
+                        true => Ok(()),
+                        false => Err((CloseCode::Normal, String::new())),
+                    }
+                }
+                Ok(Object(FromClient::Attach(_))) => bad("attached already"),
                 // It says so again once it is attached.
                 Ok(_) => Ok(()),
                 Err(error) => Err((CloseCode::BadRequest, error.to_string())),
@@ -234,4 +243,27 @@ fn last_words(record: &Record, attach: &Attach, window: u32, screen: &[u8]) -> V
 
 fn text_messages(messages: Vec<ToClient>) -> VecDeque<Message> {
     messages.iter().filter_map(|m| serde_json::to_string(m).ok()).map(Message::text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::UserId;
+
+    #[test]
+    fn who_waits_for_nothing_but_the_end_is_not_told_to_wait_for_a_start() {
+        let phase = |state| {
+            let mut record = Record::of(UserId::new("https://issuer.example", "ada").unwrap());
+            record.life.state = state;
+            let view = View { record: Arc::new(record), waiting: None, relay: None };
+            match starting(&view) {
+                Some(ToClient::Starting { phase, .. }) => Some(phase),
+                _ => None,
+            }
+        };
+        assert_eq!(phase(State::Starting), Some(Phase::Queued));
+        assert_eq!(phase(State::Live), Some(Phase::Reconnecting));
+        assert_eq!(phase(State::Severed), Some(Phase::Reconnecting));
+        assert_eq!((phase(State::Stopping), phase(State::Ended)), (None, None));
+    }
 }

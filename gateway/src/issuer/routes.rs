@@ -19,9 +19,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use shellgate_protocol::Object;
 
 use super::{DevIssuer, IssuerError, Minted, is_loopback};
 use crate::auth::{AuthError, bearer};
+use crate::refusal::{FAILED, what_to_do};
 
 /// Largest body of a request, in bytes.
 const BODY_MAX: usize = 1024;
@@ -60,23 +62,36 @@ enum Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let (status, code) = match &self {
+        let (status, code, detail) = match &self {
             Self::NotLocal(what) => {
-                tracing::warn!("a request to the development issuer is refused: its {what}");
-                (StatusCode::FORBIDDEN, "not_local")
+                tracing::debug!("a request to the development issuer is refused: its {what}");
+                let detail = format!("Only this machine's own page may ask: the request's {what}.");
+                (StatusCode::FORBIDDEN, "not_local", detail)
             }
-            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
-            Self::BadBody => (StatusCode::BAD_REQUEST, "bad_request"),
-            Self::WrongCode => (StatusCode::UNAUTHORIZED, "sign_in_code"),
-            Self::Token(error) => (StatusCode::UNAUTHORIZED, error.code()),
+            Self::NotJson => {
+                let detail = "Send the body with Content-Type: application/json.".to_owned();
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail)
+            }
+            Self::BadBody => {
+                let detail = r#"Send {"code": "…"}, and nothing else."#.to_owned();
+                (StatusCode::BAD_REQUEST, "bad_request", detail)
+            }
+            Self::WrongCode => {
+                let detail = "The code is wrong or used up: get a new sign-in link.".to_owned();
+                (StatusCode::UNAUTHORIZED, "sign_in_code", detail)
+            }
+            Self::Token(error) => {
+                (StatusCode::UNAUTHORIZED, error.code(), what_to_do(error).to_owned())
+            }
             Self::Failed(error) => {
                 tracing::error!("{error}");
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", FAILED.to_owned())
             }
         };
         let title = status.canonical_reason().unwrap_or_default();
         let problem = json!({
-            "type": "about:blank", "title": title, "status": status.as_u16(), "code": code,
+            "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail,
+            "code": code,
         });
         let kind = HeaderValue::from_static("application/problem+json");
         let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
@@ -94,7 +109,8 @@ async fn sign_in(State(local): State<Local>, request: Request) -> Result<Respons
     check_request(&request, local.port)?;
     check_json(request.headers())?;
     let body = read_body(request.into_body(), BODY_TIME).await?;
-    let SignInRequest { code } = serde_json::from_slice(&body).map_err(|_| Refusal::BadBody)?;
+    let Object(SignInRequest { code }) =
+        serde_json::from_slice(&body).map_err(|_| Refusal::BadBody)?;
     let minted = local.issuer.sign_in(&code, SystemTime::now()).map_err(Refusal::Failed)?;
     minted.map(answer).ok_or(Refusal::WrongCode)
 }

@@ -215,9 +215,11 @@ impl Attachment {
         matches!(self.dialect, Dialect::V1) || (self.stage != Stage::Opening && !self.is_held())
     }
 
-    /// Whether one more message of a plain client might be more than may be unapplied.
+    /// Whether one more message of a plain client, and the end of its line, might be more than may
+    /// be unapplied.
     fn is_held(&self) -> bool {
-        self.received.since(self.applied) + PLAIN_MESSAGE_MAX as u64 > INPUT_UNAPPLIED_MAX
+        let unapplied = self.received.since(self.applied);
+        unapplied + PLAIN_MESSAGE_MAX as u64 + 1 > INPUT_UNAPPLIED_MAX
     }
 
     /// Takes a binary message of the client and queues it for the link.

@@ -8,16 +8,17 @@ use std::task::{Context, Poll};
 use futures_util::{Sink, Stream};
 use shellgate_protocol::client_leg::Role;
 use shellgate_protocol::limits::CONTROL_MAX;
-use shellgate_protocol::{CloseCode, FromClient, ToBridge, ToClient};
+use shellgate_protocol::{CloseCode, FromClient, Object, ToBridge, ToClient};
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::attachment::{Attachment, Fault, Stage};
+use super::outbox::append;
 use super::{
     CLIENT_TURN, CONTROL_OVERHEAD, CONTROL_QUEUED_MAX, Dialect, EXTEND_COST, News, REAUTH_COST,
     Relay, Renewal, millis,
 };
-use crate::websocket::{farewell, fault};
+use crate::websocket::{farewell, fault, unsent};
 
 impl Relay {
     /// Reads every client for one turn. `true` where one may have more.
@@ -76,21 +77,16 @@ impl Relay {
                     if text.len() > CONTROL_MAX {
                         return Err((CloseCode::TooBig, "a control message is too large".into()));
                     }
-                    let message = serde_json::from_str(&text)
+                    let Object(message) = serde_json::from_str(&text)
                         .map_err(|error| (CloseCode::BadRequest, error.to_string()))?;
                     self.control_of_client(index, message)?;
                 }
-                Message::Binary(bytes) => {
-                    if attachment.take_from_plain_client(&bytes).map_err(bad)? {
-                        self.note_input();
-                    }
-                }
-                Message::Text(text) => {
-                    let mut line = text.as_bytes().to_vec();
+                message @ (Message::Binary(_) | Message::Text(_)) => {
+                    let mut bytes = message.into_data();
                     if matches!(attachment.dialect, Dialect::PlainLines(_)) {
-                        line.push(b'\n');
+                        append(&mut bytes, b"\n");
                     }
-                    if attachment.take_from_plain_client(&line).map_err(bad)? {
+                    if attachment.take_from_plain_client(&bytes).map_err(bad)? {
                         self.note_input();
                     }
                 }
@@ -154,6 +150,10 @@ impl Relay {
                 Ok(()) => index += 1,
                 Err((code, reason)) => {
                     dropped = true;
+                    if code == CloseCode::Internal {
+                        let channel = self.attachments[index].channel;
+                        tracing::error!(session = %self.setting.session, ?channel, reason);
+                    }
                     self.cut(index, code, reason);
                 }
             }
@@ -239,7 +239,10 @@ fn write_client(
     attachment: &mut Attachment,
     cx: &mut Context<'_>,
 ) -> Result<(), (CloseCode, &'static str)> {
-    let broken = |_| (CloseCode::Normal, "");
+    let broken = |error: Error| match unsent(&error) {
+        CloseCode::Internal => (CloseCode::Internal, "a message is larger than its socket takes"),
+        code => (code, ""),
+    };
     loop {
         while attachment.has_for_client() {
             let mut socket = Pin::new(&mut attachment.socket);

@@ -2,8 +2,8 @@
 //! plays the client's part. Turns what a client is owed into WebSocket messages.
 
 use bytes::BytesMut;
-use shellgate_protocol::frame::{Frame, Kind};
-use shellgate_protocol::limits::WINDOW_DEFAULT;
+use shellgate_protocol::frame::{Frame, HEADER_LEN, Kind};
+use shellgate_protocol::limits::{OUTPUT_FRAME_MAX, WINDOW_DEFAULT};
 use shellgate_protocol::{CloseCode, Offset, ToClient};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
@@ -18,7 +18,7 @@ pub enum Dialect {
     V1,
     /// Bare terminal bytes, both ways.
     PlainTerminal(Progress),
-    /// One text message is one line, both ways.
+    /// One message is one line, both ways.
     PlainLines(Lines),
 }
 
@@ -94,6 +94,16 @@ pub enum Owed {
 }
 
 impl Dialect {
+    /// The largest message that a client is sent, in bytes.
+    #[must_use]
+    pub fn largest_message(&self) -> usize {
+        match self {
+            Self::V1 => HEADER_LEN + OUTPUT_FRAME_MAX,
+            Self::PlainTerminal(_) => OUTPUT_FRAME_MAX,
+            Self::PlainLines(lines) => lines.longest,
+        }
+    }
+
     /// What of a frame the client is owed.
     pub fn frame(&mut self, frame: &Frame) -> Owed {
         match self {

@@ -12,7 +12,7 @@ use shellgate_protocol::limits::{
 };
 use shellgate_protocol::link_leg::Refused;
 use shellgate_protocol::{
-    ChannelNumber, CloseCode, FromBridge, LinkFrame, Offset, TerminalSize, ToClient,
+    ChannelNumber, CloseCode, FromBridge, LinkFrame, Object, Offset, TerminalSize, ToClient,
 };
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -76,7 +76,8 @@ impl Relay {
         if text.len() > CONTROL_LARGE_MAX {
             return Err(Down::Violation("a control message is too large".into()));
         }
-        let message: FromBridge = serde_json::from_str(text).map_err(|e| violation(&e))?;
+        let Object(message) =
+            serde_json::from_str::<Object<FromBridge>>(text).map_err(|e| violation(&e))?;
         if text.len() > CONTROL_MAX && !matches!(message, FromBridge::Ended { .. }) {
             return Err(Down::Violation("a control message is too large".into()));
         }

@@ -89,6 +89,8 @@ pub enum Message {
         reason: EndReason,
         /// Who, where it is a user.
         actor: Option<UserId>,
+        /// Told once everybody can see that it stops; dropped where the keeper leaves first.
+        seen: oneshot::Sender<()>,
     },
 }
 
@@ -296,11 +298,13 @@ impl Keeper {
             Woken::Message(Some(Message::Linked { link, socket })) => {
                 self.linked(link, *socket).await;
             }
-            Woken::Message(Some(Message::Stop { reason, actor })) => {
+            Woken::Message(Some(Message::Stop { reason, actor, seen })) => {
                 if !matches!(self.record.life.state, State::Stopping | State::Ended) {
                     self.note(actor.as_ref(), "session.stop", format!("{reason:?}")).await;
                 }
                 self.step(Event::Stop(reason)).await;
+                // Whoever asked may have hung up: it stops all the same.
+                let _ = seen.send(());
             }
             Woken::Launched(launched) => {
                 self.launch = None;

@@ -201,12 +201,14 @@ async fn malformed_and_oversized_bodies_are_refused() {
         r#"{"code":7}"#.into(),
         r#"{"code":"a","code":"b"}"#.into(),
         r#"{"code":"a","more":1}"#.into(),
+        r#"["a"]"#.into(),
         format!(r#"{{"code":"{}"}}"#, "x".repeat(1024)),
     ];
     for body in bodies {
         let (status, problem) = answer(&issuer, request("/dev/sign-in", body.clone())).await;
         let expected = (StatusCode::BAD_REQUEST, &json!("bad_request"));
         assert_eq!((status, &problem["code"]), expected, "{body}");
+        assert!(problem["detail"].is_string(), "{problem}");
     }
 }
 
@@ -233,4 +235,5 @@ async fn a_token_that_holds_is_renewed_and_another_is_not() {
     assert_eq!((status, &problem["code"]), (StatusCode::UNAUTHORIZED, &json!("token_expired")));
     let (status, problem) = answer(&issuer, request("/dev/renew", Body::empty())).await;
     assert_eq!((status, &problem["code"]), (StatusCode::UNAUTHORIZED, &json!("token_missing")));
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("Bearer")));
 }

@@ -1,8 +1,8 @@
 //! Clients that send bare bytes: the gateway plays their part.
 
-use shellgate_gateway::relay::{Command, Dialect, Lines, Progress};
+use shellgate_gateway::relay::{Command, Dialect, Lines, PLAIN_MESSAGE_MAX, Progress};
 use shellgate_protocol::client_leg::{EndReason, ExitStatus, Role};
-use shellgate_protocol::limits::INPUT_UNAPPLIED_MAX;
+use shellgate_protocol::limits::{INPUT_UNAPPLIED_MAX, OUTPUT_FRAME_MAX, WINDOW_DEFAULT};
 use shellgate_protocol::{ChannelNumber, CloseCode, FromBridge, Kind};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -14,6 +14,21 @@ fn terminal(role: Role) -> Visitor {
 
 fn lines() -> Visitor {
     Visitor { dialect: Dialect::PlainLines(Lines::new(32 * 1024)), ..driver() }
+}
+
+/// Lines as long as they may be.
+fn long_lines() -> Visitor {
+    let dialect = Dialect::PlainLines(Lines::new(PLAIN_MESSAGE_MAX));
+    Visitor { dialect, window: WINDOW_DEFAULT, ..driver() }
+}
+
+/// The bridge prints a line of so many bytes.
+async fn prints_a_line(bridge: &mut Bridge, channel: ChannelNumber, len: usize) {
+    let mut line = vec![b'x'; len];
+    line.push(b'\n');
+    for (n, piece) in line.chunks(OUTPUT_FRAME_MAX).enumerate() {
+        bridge.sends(channel, Kind::Data, (n * OUTPUT_FRAME_MAX) as u64, piece).await;
+    }
 }
 
 fn exited() -> ExitStatus {
@@ -151,4 +166,55 @@ async fn a_line_that_is_too_long_or_no_text_closes_with_its_code() {
         assert_eq!(ada.is_closed_with().await, code);
         drop(scene);
     }
+}
+
+#[tokio::test]
+async fn a_line_may_be_as_long_as_half_the_window_each_way() {
+    let (scene, mut bridge) = Scene::begins().await;
+    let mut ada = scene.lets_in(&mut bridge, long_lines()).await;
+    prints_a_line(&mut bridge, ada.channel, PLAIN_MESSAGE_MAX).await;
+    assert_eq!(ada.next().await.len(), PLAIN_MESSAGE_MAX);
+    let (_, ack) = bridge.gets().await;
+    assert_eq!((ack.kind, ack.offset), (Kind::Ack, at(PLAIN_MESSAGE_MAX as u64 + 1)));
+    let (channel, each) = (ada.channel, PLAIN_MESSAGE_MAX as u64);
+    let said = async {
+        // With the first one and the end of its line, the second has just no room.
+        for len in [PLAIN_MESSAGE_MAX - 1, PLAIN_MESSAGE_MAX] {
+            ada.sends(Message::text("x".repeat(len))).await;
+        }
+    };
+    tokio::join!(said, takes(&mut bridge, channel, 2 * each + 1, each));
+    drop(scene);
+}
+
+#[tokio::test]
+async fn a_line_of_one_byte_more_closes_with_its_code() {
+    let (scene, mut bridge) = Scene::begins().await;
+    let mut ada = scene.lets_in(&mut bridge, long_lines()).await;
+    prints_a_line(&mut bridge, ada.channel, PLAIN_MESSAGE_MAX + 1).await;
+    assert_eq!(ada.is_closed_with().await, CloseCode::TooBig);
+    drop(scene);
+}
+
+#[tokio::test]
+async fn a_message_that_its_socket_does_not_take_is_the_gateways_fault() {
+    let (scene, mut bridge) = Scene::begins().await;
+    let ada = Visitor { written: Some(1024), ..long_lines() };
+    let mut ada = scene.lets_in(&mut bridge, ada).await;
+    prints_a_line(&mut bridge, ada.channel, PLAIN_MESSAGE_MAX).await;
+    assert_eq!(ada.is_closed_with().await, CloseCode::Internal);
+    assert_eq!(bridge.is_told_to_close().await, (ada.channel, false));
+}
+
+#[tokio::test]
+async fn a_message_is_a_line_whether_it_is_text_or_binary() {
+    let (scene, mut bridge) = Scene::begins().await;
+    let mut ada = scene.lets_in(&mut bridge, lines()).await;
+    ada.sends(Message::text("one")).await;
+    ada.sends(Message::binary(&b"two"[..])).await;
+    let mut typed = Vec::new();
+    while typed.len() < 8 {
+        typed.extend_from_slice(&bridge.gets().await.1.payload);
+    }
+    assert_eq!(typed, b"one\ntwo\n");
 }

@@ -9,10 +9,10 @@ use futures_util::{SinkExt, StreamExt};
 use shellgate_gateway::auth::UserId;
 use shellgate_gateway::clock;
 use shellgate_gateway::relay::{
-    Activity, Arrival, Command, Dialect, Down, Joining, News, Relay, Setting,
+    Activity, Arrival, Command, Dialect, Down, Joining, News, PLAIN_MESSAGE_MAX, Relay, Setting,
 };
 use shellgate_gateway::transport::Transport;
-use shellgate_gateway::websocket;
+use shellgate_gateway::websocket::{self, Largest};
 use shellgate_protocol::client_leg::{Attach, InputStart, Mode, OutputStart, Resume, Role};
 use shellgate_protocol::frame::Frame;
 use shellgate_protocol::{
@@ -47,7 +47,7 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 type Near = WebSocketStream<UnixStream>;
 
-async fn sockets(largest: usize) -> (Near, websocket::Socket) {
+async fn sockets(largest: Largest) -> (Near, websocket::Socket) {
     let (near, far) = UnixStream::pair().expect("a pair of sockets");
     let near = WebSocketStream::from_raw_socket(near, protocol::Role::Client, None).await;
     (near, websocket::serve(Transport::from(far), Vec::new(), largest).await)
@@ -64,7 +64,7 @@ pub struct Scene {
 
 impl Scene {
     pub async fn begins() -> (Self, Bridge) {
-        let (near, far) = sockets(256 * 1024).await;
+        let (near, far) = sockets(Largest { read: 256 * 1024, written: 256 * 1024 }).await;
         let (news_to, news) = mpsc::channel(64);
         let activity = Arc::new(Activity::default());
         let tracker = TaskTracker::new();
@@ -88,7 +88,8 @@ impl Scene {
 
     /// Somebody comes; the bridge has not answered yet.
     pub async fn joins(&self, visitor: Visitor) -> Client {
-        let (near, socket) = sockets(256 * 1024).await;
+        let written = visitor.written.unwrap_or_else(|| visitor.dialect.largest_message());
+        let (near, socket) = sockets(Largest { read: PLAIN_MESSAGE_MAX, written }).await;
         let (permit, returned) = oneshot::channel();
         let attach = Attach {
             role: visitor.role,
@@ -142,6 +143,8 @@ pub struct Visitor {
     pub takeover: bool,
     pub window: u32,
     pub dialect: Dialect,
+    /// The largest message that its socket takes, where that is not its dialect's.
+    pub written: Option<usize>,
     pub authentic_until: Instant,
     pub can: Vec<String>,
 }
@@ -154,6 +157,7 @@ pub fn driver() -> Visitor {
         takeover: false,
         window: 64 * 1024,
         dialect: Dialect::V1,
+        written: None,
         authentic_until: clock::instant_of(i64::MAX),
         can: Vec::new(),
     }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use shellgate_client::AttachOptions;
-use shellgate_client::api::NewSession;
+use shellgate_client::api::{CallError, NewSession};
 use shellgate_client::session::State;
 use shellgate_protocol::client_leg::{EndReason, GapReason, Notice, Resume, Role};
 use shellgate_protocol::{CloseCode, Offset, SessionId};
 use shellgate_tests::user::from_the_start;
-use shellgate_tests::{World, until};
+use shellgate_tests::{World, until, within};
 
 #[test]
 fn as_an_ordinary_user() {
@@ -321,5 +321,31 @@ async fn a_name_finds_its_session_until_that_stops() {
     ada.sees_the_end_of(first.id).await;
     let (third, is_new) = ada.api().create(&named()).await.expect("made");
     assert!(is_new && third.id != first.id);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_has_stopped_a_session_is_not_given_it_by_its_name() {
+    let world = World::start().await;
+    let ada = world.user("ada");
+    let named = || NewSession { name: Some("again".into()), ..NewSession::default() };
+    for _ in 0..20 {
+        let session = ada.asks_for(named()).await.id;
+        let url = format!("http://{}/v1/sessions/{session}", ada.address());
+        let asked = reqwest::Client::new().delete(url).bearer_auth(ada.token().0).send();
+        let answer = within("an answer", asked).await.expect("an answer");
+        assert_eq!(answer.status(), 202);
+        let shown: serde_json::Value = answer.json().await.expect("a session");
+        assert!(["stopping", "ended"].contains(&shown["state"].as_str().unwrap_or("")), "{shown}");
+        match within("an answer", ada.api().create(&named())).await {
+            Ok((next, is_new)) => assert!(is_new && next.id != session, "it has ended"),
+            Err(CallError::Refused(refused)) => {
+                assert_eq!((refused.status, refused.code.as_str()), (409, "session_stopping"));
+                assert!(refused.retry_after.is_some_and(|seconds| seconds >= 1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+        ada.sees_the_end_of(session).await;
+    }
     world.stop().await;
 }

@@ -30,7 +30,7 @@ async fn status_of(user: &User, path: &str) -> (u16, Value) {
 
 async fn ticket(user: &User, session: SessionId, role: Role, origin: &str) -> String {
     let asked = user.api();
-    let ticket = within("a ticket", asked.ticket(session, role, Some(origin))).await;
+    let ticket = within("a ticket", asked.ticket(session, role, origin)).await;
     ticket.expect("a ticket").ticket
 }
 
@@ -104,7 +104,7 @@ async fn somebody_elses_session_looks_like_none() {
         assert_eq!(status, 404);
         for refused in [
             eve.api().stop(session).await.err(),
-            eve.api().ticket(session, Role::Driver, None).await.err(),
+            eve.api().ticket(session, Role::Driver, ORIGIN).await.err(),
         ] {
             let Some(CallError::Refused(refused)) = refused else { panic!("{refused:?}") };
             assert_eq!((refused.status, refused.code.as_str()), (404, "no_such_session"));
@@ -133,12 +133,41 @@ async fn an_operator_may_do_what_their_scopes_say_and_no_more() {
         panic!("a reader stops nothing")
     };
     assert_eq!(refused.status, 404);
+    let everybodys = Which { all: true, ..Which::default() };
+    assert_eq!(reader.api().list(everybodys).await.expect("a list").len(), 1);
     let watcher = world.user("odo").with_scopes("sessions:observe");
     watcher.watches(session).await;
-    let knock = Knock::bearer(&watcher.token());
-    assert_eq!(closed(&watcher, session, knock, Role::Driver).await.0, 4404);
+    let seen = watcher.looks_at(session).await;
+    assert_eq!(seen.owner.map(|owner| owner.user).as_deref(), Some("ada"));
+    let admin = world.user("ida").with_scopes("sessions:admin");
+    admin.watches(session).await;
+    assert_eq!(admin.api().list(everybodys).await.expect("a list").len(), 1);
+    for operator in [&watcher, &admin] {
+        for takeover in [false, true] {
+            let mut raw = Raw::knocks(operator, session).await;
+            let mut wants = says_attach(Role::Driver);
+            wants["takeover"] = takeover.into();
+            raw.says(&wants).await;
+            assert_eq!(raw.is_closed().await.0, 4404, "nobody types as somebody else");
+        }
+        let Err(CallError::Refused(refused)) =
+            operator.api().ticket(session, Role::Driver, ORIGIN).await
+        else {
+            panic!("there is no ticket for it either")
+        };
+        assert_eq!(refused.status, 404);
+    }
+    for (operator, expected) in [(&watcher, [403, 404]), (&admin, [0, 0])] {
+        let status = |refused| match refused {
+            Some(CallError::Refused(refused)) => refused.status,
+            None => 0,
+            Some(error) => panic!("{error}"),
+        };
+        let listed = status(operator.api().list(everybodys).await.err());
+        let stopped = status(operator.api().stop(session).await.err());
+        assert_eq!([listed, stopped], expected, "{}", operator.name());
+    }
     let nobody = world.user("eve").with_scopes("sessions:nothing shells:admin");
-    let everybodys = Which { all: true, ..Which::default() };
     let Err(CallError::Refused(refused)) = nobody.api().list(everybodys).await else {
         panic!("everybody's sessions are not for everybody")
     };
@@ -182,6 +211,31 @@ async fn a_ticket_opens_nothing_else() {
     assert_eq!(closed(&ada, one, foreign, observer).await.0, 4403, "an origin of nobody's");
     let none = at(new().await, None);
     assert!([4401, 4403].contains(&closed(&ada, one, none, observer).await.0), "no origin");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_ticket_for_no_page_is_not_given() {
+    let world = World::builder().set("listen.origins", vec![ORIGIN]).start().await;
+    let ada = world.user("ada");
+    let session = ada.asks_for_a("default").await.id;
+    let url = format!("http://{}/v1/sessions/{session}/tickets", ada.address());
+    for (body, origin, status) in [
+        (r#"{"role":"driver"}"#, None, 400),
+        (r#"{"origin":"https://shell.example.com"}"#, None, 201),
+        (r#"{"origin":"https://evil.example"}"#, None, 403),
+        (r#"{"role":"driver"}"#, Some(ORIGIN), 201),
+        ("[]", Some(ORIGIN), 400),
+    ] {
+        let asked = reqwest::Client::new().post(&url).bearer_auth(ada.token().0);
+        let asked = asked.header("content-type", "application/json").body(body);
+        let asked = match origin {
+            Some(origin) => asked.header("origin", origin),
+            None => asked,
+        };
+        let answer = within("an answer", asked.send()).await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), status, "{body} {origin:?}");
+    }
     world.stop().await;
 }
 

@@ -35,12 +35,12 @@ async fn a_full_disk_is_said_and_costs_nobody_their_shell() {
     let world = world.set("listen.origins", vec![ORIGIN]).start().await;
     let ada = world.user("ada");
     let (mut shell, ending) = (ada.opens_a_shell().await, ada.opens_a_shell().await);
-    let ticket = ada.api().ticket(shell.session(), Role::Observer, Some(ORIGIN)).await;
+    let ticket = ada.api().ticket(shell.session(), Role::Observer, ORIGIN).await;
     let ticket = Knock::ticket(&ticket.expect("a ticket").ticket, Some(ORIGIN));
     let ballast = world.fills_its_disk();
     // The database goes on within the room that it has on the disk already.
     until("the database is full", async || {
-        ada.api().ticket(shell.session(), Role::Driver, None).await.is_err()
+        ada.api().ticket(shell.session(), Role::Driver, ORIGIN).await.is_err()
     })
     .await;
     let refused = ada.is_refused(&NewSession::default()).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shellgate_protocol::SessionId;
 use shellgate_protocol::client_leg::EndReason;
 use shellgate_protocol::limits::WINDOW_DEFAULT;
 use shellgate_tests::raw::Knock;
@@ -16,6 +17,11 @@ fn as_an_ordinary_user() {
 /// A plain client of a new session.
 async fn plain(user: &User, template: &str, query: &str) -> Raw {
     let session = user.asks_for_a(template).await.id;
+    comes(user, session, query).await
+}
+
+/// A plain client of a session that is there.
+async fn comes(user: &User, session: SessionId, query: &str) -> Raw {
     let knock = Knock::plain(&user.token()).query(query);
     Raw::dials(user.address(), session, &knock).await.expect("let in")
 }
@@ -55,12 +61,46 @@ async fn lines_of_an_agent_come_whole_however_they_are_written() {
 
 #[tokio::test]
 async fn a_line_that_is_too_long_for_its_client_closes_it() {
-    let most = WINDOW_DEFAULT / 2;
-    let print = format!("printf 'fits\\n'; head -c {} /dev/zero | tr '\\0' x; echo; cat", most + 1);
+    let most = WINDOW_DEFAULT as usize / 2;
+    let print = "prints() { head -c $1 /dev/zero | tr '\\0' x; echo; }; read -r";
+    let print = format!("{print}; prints {most}; prints {}; echo after; cat", most + 1);
     let world = World::builder().agent("agent", &["bash", "-c", &print]).start().await;
-    let mut raw = plain(&world.user("ada"), "agent", "").await;
-    assert_eq!(line(&mut raw).await, "fits");
+    let ada = world.user("ada");
+    let session = ada.asks_for_a("agent").await.id;
+    let mut raw = comes(&ada, session, "").await;
+    raw.sends(Message::text("go")).await;
+    assert_eq!(line(&mut raw).await.len(), most);
     assert_eq!(raw.is_closed().await.0, 1009);
+    // All that is kept is what it comes back to, unless it says otherwise.
+    let mut raw = comes(&ada, session, "").await;
+    assert_eq!(line(&mut raw).await.len(), most);
+    assert_eq!(raw.is_closed().await.0, 1009);
+    let mut raw = comes(&ada, session, "output=newest").await;
+    raw.sends(Message::text("x".repeat(most - 1))).await;
+    assert_eq!(line(&mut raw).await.len(), most - 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_plain_client_may_begin_at_the_newest_output() {
+    let world = World::builder().agent("agent", &["cat"]).start().await;
+    let ada = world.user("ada");
+    let agent = ada.asks_for_a("agent").await.id;
+    let mut raw = comes(&ada, agent, "").await;
+    for said in ["one", "two"] {
+        raw.sends(Message::text(said)).await;
+        assert_eq!(line(&mut raw).await, said);
+    }
+    drop(raw);
+    let mut raw = comes(&ada, agent, "takeover=true&output=newest").await;
+    raw.sends(Message::binary(b"three".to_vec())).await;
+    assert_eq!(line(&mut raw).await, "three");
+    let mut raw = comes(&ada, agent, "takeover=true").await;
+    assert_eq!(line(&mut raw).await, "one");
+    let shell = ada.asks_for_a("default").await.id;
+    let mut raw = comes(&ada, shell, "output=newest").await;
+    raw.sends(Message::text("echo $((6 * 7)) typed\n")).await;
+    shows(&mut raw, "42 typed").await;
     world.stop().await;
 }
 
@@ -146,7 +186,9 @@ async fn a_plain_query_that_is_not_understood_is_refused() {
     let world = World::start().await;
     let ada = world.user("ada");
     let session = ada.asks_for_a("default").await.id;
-    for query in ["cols=0&rows=24", "cols=80&rows=100000", "cols=x", "colour=red", "role=king"] {
+    for query in
+        ["cols=0&rows=24", "cols=80&rows=100000", "cols=x", "colour=red", "role=king", "output=0"]
+    {
         let knock = Knock::plain(&ada.token()).query(query);
         let refused = Raw::dials(ada.address(), session, &knock).await.err().expect("refused");
         assert_eq!(refused.status().as_u16(), 400, "{query}");

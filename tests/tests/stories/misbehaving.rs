@@ -81,6 +81,9 @@ async fn what_comes_before_attach_is_closed() {
         ("a stream that is no id", changed("input_stream", 7.into())),
         ("an offset beyond all", changed("output", (1_u64 << 53).into())),
         ("a negative window", changed("window", (-1).into())),
+        ("an offset of no launch", changed("output", 1.into())),
+        ("a list", Message::text(r#"["ping",1]"#)),
+        ("a size as a list", changed("size", serde_json::json!([80, 24]))),
     ];
     for (what, message) in cases {
         let mut raw = Raw::knocks(&ada, session).await;

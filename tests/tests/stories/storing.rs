@@ -22,14 +22,16 @@ async fn lock(world: &World) -> SqliteConnection {
 
 #[tokio::test]
 async fn a_locked_store_is_said_and_costs_nobody_their_shell() {
-    let world = World::builder().set("store.busy_timeout", "100ms").start().await;
+    let world = World::builder().set("store.busy_timeout", "100ms");
+    let world = world.set("listen.origins", vec!["https://shell.example.com"]).start().await;
     let ada = world.user("ada");
     let mut shell = ada.opens_a_shell().await;
     let held = lock(&world).await;
     let refused = ada.is_refused(&NewSession::default()).await;
     assert_eq!((refused.status, refused.code.as_str()), (503, "store_unavailable"));
     assert!(refused.retry_after.is_some_and(|seconds| seconds >= 1));
-    let refused = ada.api().ticket(shell.session(), Role::Driver, None).await.err();
+    let origin = "https://shell.example.com";
+    let refused = ada.api().ticket(shell.session(), Role::Driver, origin).await.err();
     assert!(matches!(
         refused,
         Some(shellgate_client::api::CallError::Refused(refused)) if refused.status == 503

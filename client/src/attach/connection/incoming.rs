@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use shellgate_protocol::client_leg::{Notice, Resume};
 use shellgate_protocol::limits::{INPUT_FRAME_MAX, INPUT_UNAPPLIED_MAX};
-use shellgate_protocol::{Frame, FromClient, Kind, TerminalSize, ToClient};
+use shellgate_protocol::{Frame, FromClient, Kind, Object, TerminalSize, ToClient};
 
 use super::caller::{Mark, Queued};
 use super::{Connection, Stage, Want};
@@ -93,7 +93,8 @@ impl Connection {
     /// A text message has come.
     pub(crate) fn text(&mut self, message: &str, now: u64) {
         self.heard(now);
-        let read = serde_json::from_str::<ToClient>(message)
+        let read = serde_json::from_str::<Object<ToClient>>(message)
+            .map(|Object(read)| read)
             .map_err(|bad| Violation::Message(plain(&bad.to_string())))
             .and_then(|message| self.control(message, now));
         if let Err(violation) = read {
