@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
@@ -183,7 +184,8 @@ fn a_broken_file_is_named_with_its_line_and_its_other_faults() {
 fn a_file_that_cannot_be_read_is_a_fault_beside_those_of_the_environment() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("none.toml");
-    let set = variables(&[("SERVER__DRAIN", "soon")]);
+    let set: BTreeMap<OsString, OsString> =
+        [("SHELLGATE_GATEWAY__SERVER__DRAIN".into(), "soon".into())].into();
     let faults = Config::load(Some(&missing), &set, Path::new(BIN)).unwrap_err();
     assert_eq!(faults.all().len(), 2, "{faults}");
     assert_eq!(faults.all()[0].origin, Origin::File(missing));
@@ -194,6 +196,44 @@ fn a_file_that_cannot_be_read_is_a_fault_beside_those_of_the_environment() {
     let fine = directory.path().join("fine.toml");
     std::fs::write(&fine, GOOD).unwrap();
     assert!(Config::load(Some(&fine), &BTreeMap::new(), Path::new(BIN)).is_ok());
+}
+
+#[test]
+fn a_variable_that_is_meant_for_the_gateway_is_not_passed_over() {
+    use std::os::unix::ffi::OsStringExt;
+    let not_text = || OsString::from_vec(b"/srv/\xff".to_vec());
+    let others = [("SHELLGATE_URL", "http://h"), ("SHELLGATE_TOKEN", "t"), ("SHELLGATE", "x")];
+    let fine: BTreeMap<OsString, OsString> = others
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .chain([("LESSOPEN".into(), not_text()), (not_text(), "x".into())])
+        .chain([("SHELLGATE_GATEWAY__AUTH__DEVELOPMENT__ENABLED".into(), "true".into())])
+        .collect();
+    assert!(Config::load(None, &fine, Path::new(BIN)).is_ok());
+    let said = |name: &str, value: OsString| {
+        let mut set = fine.clone();
+        set.insert(name.into(), value);
+        Config::load(None, &set, Path::new(BIN)).unwrap_err().to_string()
+    };
+    assert_eq!(
+        said("SHELLGATE_GATEWAY__SERVER__STATE_DIR", not_text()),
+        "environment variable SHELLGATE_GATEWAY__SERVER__STATE_DIR: its value is not UTF-8 \
+         (allowed: text in UTF-8)"
+    );
+    for (name, meant) in [
+        ("SHELLGATE_GATEWAY_LISTEN_CLIENT", "SHELLGATE_GATEWAY__LISTEN__CLIENT"),
+        ("SHELLGATE_GATEWAY_SERVER__STATE_DIR", "SHELLGATE_GATEWAY__SERVER__STATE_DIR"),
+        ("SHELLGATE_GATEWAY_BANANA", "SHELLGATE_GATEWAY__SECTION__KEY"),
+    ] {
+        let said = said(name, "127.0.0.1:1".into());
+        assert_eq!(
+            said,
+            format!(
+                "environment variable {name}: its name has one underscore where two belong \
+                 (allowed: {meant})"
+            )
+        );
+    }
 }
 
 #[test]
