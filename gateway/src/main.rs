@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shellgate_gateway::config::{Config, Faults, VARIABLE_PREFIX, verdict};
-use shellgate_gateway::gateway::{Gateway, Sessions};
+use shellgate_gateway::gateway::{Gateway, Sessions, StartError};
 use shellgate_gateway::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -90,7 +90,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             aside(&format!("shellgate-gateway: {error}"));
-            ExitCode::FAILURE
+            let start = error.downcast_ref::<StartError>();
+            start.map_or(ExitCode::FAILURE, |error| ExitCode::from(error.exit_code()))
         }
     }
 }
