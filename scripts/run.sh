@@ -8,4 +8,4 @@ need_c_compiler
 need_bubblewrap
 build_release
 say "Starting the gateway; Ctrl-C stops it and its sandboxes"
-exec target/release/shellgate-gateway dev --state .shellgate ${CONFIG:+--config "$CONFIG"}
+exec target/release/shellgate-gateway dev ${CONFIG:+--config "$CONFIG"}

@@ -29,6 +29,9 @@ const CALL: Duration = Duration::from_secs(30);
 /// The largest answer that is read, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
 
+/// The code of a path that there is not.
+const NO_SUCH_PATH: &str = "not_found";
+
 /// Sessions of one page: as many as a gateway gives.
 const PAGE: &str = "200";
 
@@ -51,6 +54,15 @@ pub enum CallError {
         endpoint: String,
         /// What went wrong.
         why: String,
+    },
+    /// Something answers there that does not know the path: it is another program, another of the
+    /// gateway's listeners, or another path before it.
+    #[error("there is no {what} at {endpoint}")]
+    NotThere {
+        /// Where it should be.
+        endpoint: String,
+        /// What was looked for.
+        what: &'static str,
     },
     /// It answered something that no gateway answers.
     #[error("that is no answer of a Shellgate gateway: {0}")]
@@ -324,7 +336,9 @@ impl Api {
     }
 
     async fn signed_in(&self, request: RequestBuilder) -> Result<SignedIn, CallError> {
-        let signed_in: SignedIn = self.read(self.answered(request.send().await).await?).await?;
+        let answer = self.answered(request.send().await).await;
+        let answer = self.known(answer, "Shellgate gateway that signs people in")?;
+        let signed_in: SignedIn = self.read(answer).await?;
         checked(&signed_in.token.0)?;
         Ok(signed_in)
     }
@@ -343,6 +357,27 @@ impl Api {
 
     /// Sends with the token, and with a newer one if that is refused.
     async fn send(&self, request: RequestBuilder) -> Result<Response, CallError> {
+        self.known(self.send_with_token(request).await, "Shellgate API")
+    }
+
+    /// An answer, unless it is that of a server to which the path means nothing.
+    fn known(
+        &self,
+        answer: Result<Response, CallError>,
+        what: &'static str,
+    ) -> Result<Response, CallError> {
+        match answer {
+            Err(CallError::Refused(refused))
+                if refused.status == StatusCode::NOT_FOUND.as_u16()
+                    && matches!(refused.code.as_str(), "" | NO_SUCH_PATH) =>
+            {
+                Err(CallError::NotThere { endpoint: self.endpoint.to_string(), what })
+            }
+            answer => answer,
+        }
+    }
+
+    async fn send_with_token(&self, request: RequestBuilder) -> Result<Response, CallError> {
         let token = self.tokens.current().await?;
         let again = request.try_clone();
         let answer = self.answered(request.bearer_auth(&token.0).send().await).await;

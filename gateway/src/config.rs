@@ -20,6 +20,7 @@ mod units;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -74,27 +75,37 @@ impl Config {
     /// Reads the file, if there is one, and lays the environment over it. `executable_dir` is where
     /// the gateway's own program lies: its bridge is looked for there.
     ///
-    /// Variables that do not begin with [`VARIABLE_PREFIX`] are none of its business.
+    /// Variables that do not begin with [`VARIABLE_PREFIX`], nor look as if they were meant to, are
+    /// none of its business.
     pub fn load(
         file: Option<&Path>,
-        environment: &BTreeMap<String, String>,
+        environment: &BTreeMap<OsString, OsString>,
         executable_dir: &Path,
     ) -> Result<Self, Faults> {
-        let Some(path) = file else { return Self::read(None, environment, executable_dir) };
-        match text_of(path) {
-            Ok(text) => Self::read(Some((path, &text)), environment, executable_dir),
-            Err(wrong) => {
-                let fault = Fault {
-                    key: String::new(),
-                    wrong,
-                    allowed: "a TOML file that the gateway can read".into(),
-                    origin: Origin::File(path.to_path_buf()),
-                };
-                // The environment's own faults are worth knowing in the same run.
-                let rest = Self::read_faults(None, environment, executable_dir).1;
-                let rest = rest.into_iter().filter(|f| matches!(f.origin, Origin::Variable(_)));
-                Err(Faults::of(fault, rest))
+        let (environment, mut faults) = source::readable(environment);
+        let text = file.map(|path| (path, text_of(path)));
+        let (config, more) = match &text {
+            Some((path, Ok(text))) => {
+                Self::read_faults(Some((*path, text)), &environment, executable_dir)
             }
+            None | Some((_, Err(_))) => Self::read_faults(None, &environment, executable_dir),
+        };
+        if let Some((path, Err(wrong))) = text {
+            let fault = Fault {
+                key: String::new(),
+                wrong,
+                allowed: "a TOML file that the gateway can read".into(),
+                origin: Origin::File(path.to_path_buf()),
+            };
+            // The environment's own faults are worth knowing in the same run.
+            let of_variables = |fault: &Fault| matches!(fault.origin, Origin::Variable(_));
+            faults.extend(more.into_iter().filter(of_variables));
+            return Err(Faults::of(fault, faults));
+        }
+        faults.extend(more);
+        match Faults::among(faults) {
+            None => Ok(config),
+            Some(faults) => Err(faults),
         }
     }
 

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Admission, AdmissionLimits, StartQueue};
 use crate::auth::origin::AllowedOrigins;
 use crate::auth::{Scopes, Verifier};
-use crate::config::Config;
+use crate::config::{Config, Faults};
 use crate::core::Core;
 use crate::http::{self, Listener};
 use crate::issuer::routes::router;
@@ -75,6 +75,25 @@ pub enum StartError {
     /// The operating system said no.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+impl StartError {
+    /// The process's exit code, by which a service's supervisor tells what a second try may mend
+    /// from what it does not (sysexits.h).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => Faults::EXIT_CODE,
+            // `EX_UNAVAILABLE`: the machine lacks what holds a sandbox.
+            Self::Compute(error) if !error.is_retryable() => 69,
+            Self::Compute(_)
+            | Self::StateDir(_)
+            | Self::Store { .. }
+            | Self::Taken { .. }
+            | Self::Issuer(_)
+            | Self::Io(_) => 1,
+        }
+    }
 }
 
 /// A gateway that serves.

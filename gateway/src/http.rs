@@ -28,6 +28,7 @@ use crate::transport::Transport;
 
 pub mod attach;
 pub mod caller;
+pub mod document;
 pub mod events;
 pub mod link;
 pub mod ops;
@@ -89,11 +90,8 @@ impl Connection {
 
 /// The client listener's routes.
 pub fn client_routes(core: &Arc<Core>) -> Router {
-    let (api, document) = sessions::routes();
-    api.merge(attach::routes())
-        .merge(page::routes(document))
-        .layer(DefaultBodyLimit::max(CONTROL_MAX))
-        .with_state(core.clone())
+    let (api, _) = document::api();
+    api.merge(page::routes()).layer(DefaultBodyLimit::max(CONTROL_MAX)).with_state(core.clone())
 }
 
 /// The admin listener's routes.

@@ -1,8 +1,9 @@
-//! The configured issuers as the verifier takes them. Knows no tokens.
+//! The configured issuers as the verifier takes them, and whether it would. Knows no tokens.
 
 use crate::auth::jwks::Policy;
+use crate::auth::key::KeyFault;
 use crate::auth::verifier::StaticKey;
-use crate::auth::{Algorithm, IssuerConfig, KeySource, VerifierConfig};
+use crate::auth::{Algorithm, IssuerConfig, KeySource, UserId, VerifierConfig};
 use crate::config::{self, KeyMaterial};
 
 /// The verifier's configuration.
@@ -13,6 +14,21 @@ pub fn verifier_config(auth: &config::Auth) -> VerifierConfig {
         leeway: auth.times.leeway.get(),
         max_lifetime: auth.times.token_lifetime.get(),
     }
+}
+
+/// Whether a key is fit to verify tokens: the same check that the verifier makes when it is given
+/// the key, for the configuration's own list of faults.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn fitness(configured: &config::StaticKey) -> Result<(), KeyFault> {
+    key(configured).load().map(|_| ())
+}
+
+/// Whether an issuer can have this name.
+#[must_use]
+pub fn is_name(issuer: &str) -> bool {
+    UserId::new(issuer, "-").is_some()
 }
 
 fn issuer(issuer: &config::Issuer) -> IssuerConfig {

@@ -1,18 +1,16 @@
 //! The gateway's command line: reads the configuration, starts the gateway, waits for a signal.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use shellgate_gateway::config::{Config, VARIABLE_PREFIX, verdict};
-use shellgate_gateway::gateway::{Gateway, Sessions};
+use shellgate_gateway::config::{Config, Faults, VARIABLE_PREFIX, verdict};
+use shellgate_gateway::gateway::{Gateway, Sessions, StartError};
 use shellgate_gateway::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// Exit code for a configuration that does not hold (`EX_USAGE` of sysexits.h).
-const EX_USAGE: u8 = 64;
 
 /// Shellgate's gateway: gives each user of an AI shell an isolated session.
 ///
@@ -36,9 +34,10 @@ enum Command {
     /// Serve on this machine for development: everything in one directory, and an issuer that
     /// signs you in by the URL that it prints. Not for other people.
     Dev {
-        /// Where everything is kept.
-        #[arg(long, value_name = "DIRECTORY", default_value = ".shellgate")]
-        state: PathBuf,
+        /// Where everything is kept, whatever file and variables say. Where nobody says anything it
+        /// is .shellgate.
+        #[arg(long, value_name = "DIRECTORY")]
+        state: Option<String>,
     },
     /// Check the configuration, say everything that is wrong with it, and leave.
     CheckConfig,
@@ -48,16 +47,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     if let Some(Command::Dev { state }) = &arguments.command {
-        let state = std::path::absolute(state).unwrap_or_else(|_| state.clone());
-        let mut default = |key: &str, value: String| {
-            environment.entry(format!("{VARIABLE_PREFIX}{key}")).or_insert(value);
-        };
-        default("SERVER__STATE_DIR", state.to_string_lossy().into_owned());
-        default("AUTH__DEVELOPMENT__ENABLED", "true".to_owned());
+        develop(state.as_deref(), &mut environment);
     }
     let executable_dir = std::env::current_exe()
         .ok()
@@ -67,11 +59,15 @@ fn main() -> ExitCode {
     let config = match (&arguments.command, loaded) {
         (Some(Command::CheckConfig), loaded) => {
             println!("{}", verdict(&loaded));
-            return if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EX_USAGE) };
+            return if loaded.is_ok() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(Faults::EXIT_CODE)
+            };
         }
         (_, Err(faults)) => {
             eprintln!("shellgate-gateway: the configuration does not hold:\n{faults}");
-            return ExitCode::from(EX_USAGE);
+            return ExitCode::from(Faults::EXIT_CODE);
         }
         (Some(Command::ShowConfig), Ok(config)) => {
             print!("{}", config.show());
@@ -81,7 +77,7 @@ fn main() -> ExitCode {
     };
     if let Err(error) = telemetry::start(&config.log) {
         eprintln!("shellgate-gateway: {error}");
-        return ExitCode::from(EX_USAGE);
+        return ExitCode::from(Faults::EXIT_CODE);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -94,8 +90,23 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             aside(&format!("shellgate-gateway: {error}"));
-            ExitCode::FAILURE
+            let start = error.downcast_ref::<StartError>();
+            start.map_or(ExitCode::FAILURE, |error| ExitCode::from(error.exit_code()))
         }
+    }
+}
+
+/// What `dev` says, as the variables that would say it.
+fn develop(state: Option<&str>, environment: &mut BTreeMap<OsString, OsString>) {
+    let mut set = |key: &str, value: &str| {
+        let name = format!("{VARIABLE_PREFIX}{key}");
+        // However it is spelled: a flag that was given wins.
+        environment.retain(|set, _| !set.eq_ignore_ascii_case(&name));
+        environment.insert(name.into(), value.into());
+    };
+    set("AUTH__DEVELOPMENT__ENABLED", "true");
+    if let Some(state) = state {
+        set("SERVER__STATE_DIR", state);
     }
 }
 
@@ -161,4 +172,40 @@ fn enters() -> tokio::sync::mpsc::Receiver<()> {
         }
     });
     enters
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The state directory of `dev` with these arguments, this file and these variables.
+    fn state_dir(arguments: &[&str], file: &str, variables: &[(&str, &str)]) -> PathBuf {
+        let all = ["shellgate-gateway", "dev"].iter().chain(arguments);
+        let Some(Command::Dev { state }) = Arguments::parse_from(all).command else { panic!() };
+        let mut environment =
+            variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        develop(state.as_deref(), &mut environment);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gateway.toml");
+        std::fs::write(&path, file).unwrap();
+        let config = Config::load(Some(&path), &environment, Path::new("/usr/bin")).unwrap();
+        assert!(config.auth.development.enabled);
+        config.server.state_dir
+    }
+
+    #[test]
+    fn a_state_directory_that_was_asked_for_wins_and_its_default_does_not() {
+        let file = "[server]\nstate_dir = \"/from/file\"\n";
+        let upper = ("SHELLGATE_GATEWAY__SERVER__STATE_DIR", "/from/variable");
+        let lower = ("SHELLGATE_GATEWAY__server__state_dir", "/from/variable");
+        let flag = ["--state", "/from/flag"];
+        assert_eq!(state_dir(&flag, file, &[upper, lower]), Path::new("/from/flag"));
+        assert_eq!(state_dir(&[], file, &[upper]), Path::new("/from/variable"));
+        assert_eq!(state_dir(&[], file, &[]), Path::new("/from/file"));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(state_dir(&[], "", &[]), here.join(".shellgate"));
+        assert_eq!(state_dir(&["--state", "here"], "", &[]), here.join("here"));
+    }
 }

@@ -80,7 +80,8 @@ pub struct Problem {
     pub status: u16,
     /// What went wrong and what to do, for a person.
     pub detail: String,
-    /// What went wrong, for a machine.
+    /// What went wrong, for a machine: the table in `docs/protocol.md` has them all.
+    #[schema(pattern = "^[a-z][a-z0-9_]*$")]
     pub code: Cow<'static, str>,
     /// Seconds after which it may be tried again.
     #[serde(skip_serializing_if = "Option::is_none")]

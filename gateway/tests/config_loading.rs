@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use shellgate_gateway::config::{
-    Algorithm, Config, Faults, KeyMaterial, KeySource, LogFormat, Origin, SecretUse,
-    development_origins, verdict,
+    Algorithm, Config, Faults, KeySource, LogFormat, Origin, SecretUse, development_origins,
+    verdict,
 };
 use shellgate_protocol::client_leg::Mode;
 
@@ -183,7 +184,8 @@ fn a_broken_file_is_named_with_its_line_and_its_other_faults() {
 fn a_file_that_cannot_be_read_is_a_fault_beside_those_of_the_environment() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("none.toml");
-    let set = variables(&[("SERVER__DRAIN", "soon")]);
+    let set: BTreeMap<OsString, OsString> =
+        [("SHELLGATE_GATEWAY__SERVER__DRAIN".into(), "soon".into())].into();
     let faults = Config::load(Some(&missing), &set, Path::new(BIN)).unwrap_err();
     assert_eq!(faults.all().len(), 2, "{faults}");
     assert_eq!(faults.all()[0].origin, Origin::File(missing));
@@ -194,6 +196,44 @@ fn a_file_that_cannot_be_read_is_a_fault_beside_those_of_the_environment() {
     let fine = directory.path().join("fine.toml");
     std::fs::write(&fine, GOOD).unwrap();
     assert!(Config::load(Some(&fine), &BTreeMap::new(), Path::new(BIN)).is_ok());
+}
+
+#[test]
+fn a_variable_that_is_meant_for_the_gateway_is_not_passed_over() {
+    use std::os::unix::ffi::OsStringExt;
+    let not_text = || OsString::from_vec(b"/srv/\xff".to_vec());
+    let others = [("SHELLGATE_URL", "http://h"), ("SHELLGATE_TOKEN", "t"), ("SHELLGATE", "x")];
+    let fine: BTreeMap<OsString, OsString> = others
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .chain([("LESSOPEN".into(), not_text()), (not_text(), "x".into())])
+        .chain([("SHELLGATE_GATEWAY__AUTH__DEVELOPMENT__ENABLED".into(), "true".into())])
+        .collect();
+    assert!(Config::load(None, &fine, Path::new(BIN)).is_ok());
+    let said = |name: &str, value: OsString| {
+        let mut set = fine.clone();
+        set.insert(name.into(), value);
+        Config::load(None, &set, Path::new(BIN)).unwrap_err().to_string()
+    };
+    assert_eq!(
+        said("SHELLGATE_GATEWAY__SERVER__STATE_DIR", not_text()),
+        "environment variable SHELLGATE_GATEWAY__SERVER__STATE_DIR: its value is not UTF-8 \
+         (allowed: text in UTF-8)"
+    );
+    for (name, meant) in [
+        ("SHELLGATE_GATEWAY_LISTEN_CLIENT", "SHELLGATE_GATEWAY__LISTEN__CLIENT"),
+        ("SHELLGATE_GATEWAY_SERVER__STATE_DIR", "SHELLGATE_GATEWAY__SERVER__STATE_DIR"),
+        ("SHELLGATE_GATEWAY_BANANA", "SHELLGATE_GATEWAY__SECTION__KEY"),
+    ] {
+        let said = said(name, "127.0.0.1:1".into());
+        assert_eq!(
+            said,
+            format!(
+                "environment variable {name}: its name has one underscore where two belong \
+                 (allowed: {meant})"
+            )
+        );
+    }
 }
 
 #[test]
@@ -295,86 +335,6 @@ fn a_template_with_names_that_cannot_be_is_refused() {
     assert_eq!(large.len(), 1, "{large:?}");
 }
 
-struct Keys {
-    _directory: tempfile::TempDir,
-    secret: PathBuf,
-}
-
-fn keys(secret: &[u8], mode: u32) -> Keys {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("secret");
-    std::fs::write(&path, secret).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-    Keys { _directory: directory, secret: path }
-}
-
-fn with_keys(keys: &str) -> Result<Config, Faults> {
-    read(
-        &format!("[[auth.issuers]]\nissuer = \"i\"\naudience = [\"a\", \"b\"]\nkeys = [{keys}]"),
-        &[],
-    )
-}
-
-#[test]
-fn keys_are_read_where_they_are_named() {
-    let keys = keys(b"0123456789abcdef0123456789abcdef\n", 0o600);
-    let config = with_keys(&format!(
-        "{{ kid = \"one\", alg = \"HS256\", secret_file = {:?} }}, \
-         {{ alg = \"EdDSA\", jwk = {{ kty = \"OKP\", n = 1, ops = [\"verify\"] }} }}, \
-         {{ alg = \"RS256\", pem = \"PEM\" }}",
-        keys.secret
-    ))
-    .unwrap();
-    let issuer = &config.auth.issuers[0];
-    assert_eq!(issuer.algorithms, [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Rs256]);
-    let KeySource::Static(keys) = &issuer.keys else { panic!("{:?}", issuer.keys) };
-    assert_eq!(keys[0].kid.as_deref(), Some("one"));
-    assert_eq!(
-        keys[0].material,
-        KeyMaterial::Secret(b"0123456789abcdef0123456789abcdef".to_vec()),
-        "the line end is not part of it"
-    );
-    let KeyMaterial::Jwk(jwk) = &keys[1].material else { panic!("{:?}", keys[1]) };
-    assert_eq!(serde_json::to_string(jwk).unwrap(), r#"{"kty":"OKP","n":1,"ops":["verify"]}"#);
-    assert_eq!(keys[2].material, KeyMaterial::Pem(b"PEM".to_vec()));
-    assert_eq!(keys[2].place, "auth.issuers[0].keys[2]");
-}
-
-#[test]
-fn keys_that_cannot_be_good_are_refused() {
-    let open = keys(&[b'x'; 32], 0o644);
-    let short = keys(&[b'x'; 31], 0o600);
-    let fine = keys(&[b'x'; 32], 0o600);
-    let large = keys(&vec![b'x'; 70_000], 0o600);
-    let secret = |keys: &Keys| format!("{{ alg = \"HS256\", secret_file = {:?} }}", keys.secret);
-    for (wrong, why) in [
-        (secret(&open), "is open to others (mode 0644)"),
-        (secret(&short), "has 31 bytes only"),
-        (secret(&large), "is larger than any key"),
-        ("{ alg = \"HS256\", secret_file = \"/nowhere\" }".into(), "/nowhere"),
-        ("{ alg = \"HS256\", secret_file = \"/dev\" }".into(), "is no file"),
-        (format!("{{ alg = \"RS256\", secret_file = {:?} }}", fine.secret), "for HS256 only"),
-        ("{ alg = \"HS256\", pem = \"x\" }".into(), "needs a shared secret"),
-        ("{ alg = \"none\", pem = \"x\" }".into(), "\"none\" is none of them"),
-        ("{ pem = \"x\" }".into(), "alg: it is missing"),
-        ("{ alg = \"RS256\" }".into(), "the key itself is missing"),
-        ("{ alg = \"RS256\", pem = \"x\", pem_file = \"y\" }".into(), "it is several keys"),
-        ("{ alg = \"RS256\", jwk = \"x\" }".into(), "it is a text"),
-        ("{ alg = \"RS256\", pem = \"x\", kidd = \"y\" }".into(), "did you mean"),
-        (
-            "{ kid = \"a\", alg = \"RS256\", pem = \"x\" }, { kid = \"a\", alg = \"RS256\", pem = \"y\" }"
-                .into(),
-            "names two of them",
-        ),
-        (String::new(), "there is none that can be used"),
-        ("7".into(), "auth.issuers[0].keys[0]: it is a whole number"),
-    ] {
-        let faults = with_keys(&wrong).unwrap_err();
-        assert!(faults.to_string().contains(why), "{wrong}: {faults}");
-    }
-}
-
 #[test]
 fn an_issuer_that_cannot_be_trusted_or_asked_is_refused() {
     for (wrong, why) in [
@@ -413,34 +373,6 @@ fn an_issuer_that_cannot_be_trusted_or_asked_is_refused() {
     let twice = read(&format!("{GOOD}{GOOD}"), &[]).unwrap_err();
     assert!(twice.to_string().contains("is there twice"), "{twice}");
     good(&GOOD.replace("id.example.com", "localhost:9").replace("https:", "http:"));
-}
-
-#[test]
-fn no_secret_shows_in_what_is_printed() {
-    let keys = keys(b"hunter2hunter2hunter2hunter2hunter2", 0o600);
-    let text = format!(
-        "[[auth.issuers]]\nissuer = \"i\"\naudience = \"a\"\n\
-         keys = [{{ alg = \"HS256\", secret_file = {:?} }}, {{ alg = \"HS256\", jwk = {{ k = \"hunter2\" }} }}]\n\
-         [templates.default]\nenv = {{ PASSWORD = \"hunter2\" }}\n",
-        keys.secret
-    );
-    let config = read(&text, &[]).unwrap();
-    for shown in [format!("{config:?}"), format!("{config:#?}"), config.show()] {
-        assert!(!shown.contains("hunter2"), "{shown}");
-        assert!(shown.contains("PASSWORD"), "{shown}");
-    }
-    // Nor in what is said of a file that is not TOML, or has its secrets in the wrong place.
-    for wrong in [
-        "[templates.default]\nenv = { PASSWORD = \"hunter2 }",
-        "[templates.default.env]\nPASSWORD = [\"hunter2\"]",
-        "[auth]\ndevelopment = \"hunter2\"",
-        "[[auth.issuers]]\nkeys = [\"hunter2\"]",
-        "[[auth.issuers]]\nkeys = [{ pem = [\"hunter2\"] }]",
-        "[[auth.issuers]]\nkeys = [{ jwk = \"hunter2\" }]",
-    ] {
-        let faults = read(wrong, &[]).unwrap_err();
-        assert!(!format!("{faults}{faults:?}").contains("hunter2"), "{faults}");
-    }
 }
 
 #[test]

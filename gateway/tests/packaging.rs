@@ -1,10 +1,14 @@
-//! The configuration that `make install` puts into place: what its reader has to fill in, and that
-//! what it suggests holds.
+//! What `make install` puts into place: a configuration whose reader has to fill in one thing and
+//! may follow each suggestion, and a service that is not started again where that is of no use.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use shellgate_gateway::config::{Config, Faults};
+use shellgate_gateway::gateway::StartError;
+use shellgate_infra::compute::ComputeError;
+
+const UNIT: &str = include_str!("../../packaging/shellgate-gateway.service");
 
 const FILE: &str = include_str!("../../packaging/gateway.toml");
 
@@ -26,4 +30,23 @@ fn every_line_that_it_suggests_can_be_put_in_force() {
     let config = read(&text.join("\n")).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(config.auth.issuers.len(), 1);
     assert!(text.len() > 8, "{text:#?}");
+}
+
+#[test]
+fn what_a_second_try_does_not_mend_is_not_tried_again() {
+    let of = |name: &str| UNIT.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    assert_eq!(of("Restart="), "always");
+    let given_up: Vec<u8> =
+        of("RestartPreventExitStatus=").split(' ').map(|code| code.parse().unwrap()).collect();
+    let lasting = [
+        Faults::EXIT_CODE,
+        StartError::Config(Vec::new()).exit_code(),
+        StartError::Compute(ComputeError::Unavailable(String::new())).exit_code(),
+    ];
+    assert!(lasting.iter().all(|code| given_up.contains(code)), "{lasting:?} {given_up:?}");
+    let passing = [
+        StartError::Compute(ComputeError::Failed(String::new())).exit_code(),
+        StartError::Io(std::io::ErrorKind::StorageFull.into()).exit_code(),
+    ];
+    assert!(!passing.iter().any(|code| given_up.contains(code)), "{passing:?} {given_up:?}");
 }

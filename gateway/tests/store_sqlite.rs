@@ -213,6 +213,31 @@ async fn a_deleted_file_is_written_anew_with_all_that_was_stored() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_deleted_takes_nothing_that_was_stored_with_it() {
+    let Place { store, directory } = place().await;
+    let path = directory.path().join("test.db");
+    let log = directory.path().join("test.db-wal");
+    let mut records = vec![session(&user("ada"), Some("before"))];
+    store.insert(&records[0]).await.unwrap();
+    // Twice: the second log is another file, which is watched as well.
+    for name in ["after", "again"] {
+        std::fs::remove_file(&log).unwrap();
+        let record = session(&user("ada"), Some(name));
+        store.insert(&record).await.unwrap();
+        records.insert(0, record);
+    }
+    assert_eq!(store.unended().await.unwrap().len(), 3);
+    // What a gateway finds after a crash: the files as they are, unclosed.
+    let left = tempfile::tempdir().unwrap();
+    std::fs::copy(&path, left.path().join("test.db")).unwrap();
+    std::fs::copy(&log, left.path().join("test.db-wal")).unwrap();
+    let found = open(&left).await.unended().await.unwrap();
+    for record in records {
+        assert!(found.contains(&record), "{:?} is lost", record.name);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_not_in_its_place_takes_nothing_until_it_is_back() {
     let Place { store, directory } = place().await;
     let (first, second) = (session(&user("ada"), None), session(&user("ada"), None));

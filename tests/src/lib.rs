@@ -23,6 +23,7 @@ pub mod link;
 mod wire;
 
 pub mod bridge;
+pub mod documented;
 pub mod gate;
 pub mod raw;
 

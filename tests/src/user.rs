@@ -11,7 +11,7 @@ use shellgate_protocol::SessionId;
 use shellgate_protocol::client_leg::{Role, Token};
 
 use crate::world::Shared;
-use crate::{Cable, Shell, within};
+use crate::{Cable, Shell, documented, within};
 
 /// A user. Cloning is cheap.
 #[derive(Clone)]
@@ -102,7 +102,10 @@ impl User {
     /// Asks for a session and is refused.
     pub async fn is_refused(&self, new: &NewSession) -> ApiError {
         match within("a refusal", self.api().create(new)).await {
-            Err(CallError::Refused(refused)) => refused,
+            Err(CallError::Refused(refused)) => {
+                documented::declares("POST", "/v1/sessions", refused.status);
+                refused
+            }
             other => panic!("expected a refusal, not {other:?}"),
         }
     }

@@ -148,9 +148,10 @@ fn no_newer(error: CallError) -> TokenError {
             TokenError::Unavailable(error.to_string())
         }
         // Most gateways have no development issuer; then there is nothing newer.
-        CallError::Refused(_) | CallError::NotAGateway(_) | CallError::Token(_) => {
-            TokenError::NoNewer
-        }
+        CallError::Refused(_)
+        | CallError::NotThere { .. }
+        | CallError::NotAGateway(_)
+        | CallError::Token(_) => TokenError::NoNewer,
     }
 }
 
@@ -175,7 +176,7 @@ pub fn advice(error: &CallError) -> String {
         CallError::Refused(refused) if refused.status == 401 => {
             format!("{error}\n  Sign in with `shellgate login`, or set SHELLGATE_TOKEN.")
         }
-        CallError::NotAGateway(_) => {
+        CallError::NotThere { .. } | CallError::NotAGateway(_) => {
             format!("{error}\n  Is the address right? It is given by --url or SHELLGATE_URL.")
         }
         CallError::Refused(_) | CallError::Token(_) => error.to_string(),

@@ -73,6 +73,33 @@ async fn sessions_are_listed_for_people_and_for_programs() {
 }
 
 #[tokio::test]
+async fn an_address_without_the_api_says_so_and_how_to_give_another() {
+    let gateway = Gateway::start().await;
+    let expected = |what: &str| {
+        format!(
+            "shellgate: there is no {what} at {}\n  Is the address right? It is given by --url or \
+             SHELLGATE_URL.\n",
+            gateway.url
+        )
+    };
+    // As the gateway's other listeners answer, and as a web server does.
+    let problem =
+        json!({ "title": "Not Found", "status": 404, "detail": "Not Found.", "code": "not_found" });
+    for answer in [problem, Value::Null, json!("<html>")] {
+        gateway.state().answers = vec![("/v1/", 404, answer.clone()), ("/dev/", 404, answer)];
+        let (status, _, error) = says(&gateway, &["ls"]).await;
+        assert_eq!((status, error), (1, expected("Shellgate API")));
+        let (status, _, error) = says(&gateway, &["login", "--code", "c"]).await;
+        assert_eq!((status, error), (1, expected("Shellgate gateway that signs people in")));
+    }
+    let problem =
+        json!({ "status": 404, "detail": "You have no such session.", "code": "no_such_session" });
+    gateway.state().answers = vec![("/v1/", 404, problem)];
+    let (status, _, error) = says(&gateway, &["ls"]).await;
+    assert_eq!((status, error.as_str()), (1, "shellgate: You have no such session.\n"));
+}
+
+#[tokio::test]
 async fn an_unknown_name_says_what_to_do() {
     let gateway = Gateway::start().await;
     let (status, _, error) = says(&gateway, &["show", "play"]).await;

@@ -94,7 +94,11 @@ impl fmt::Debug for StaticKey {
 }
 
 impl StaticKey {
-    fn load(&self) -> Result<Key, KeyFault> {
+    /// The key itself.
+    ///
+    /// # Errors
+    /// See [`KeyFault`].
+    pub fn load(&self) -> Result<Key, KeyFault> {
         match self {
             Self::Pem { id, pem } => Key::from_pem(id.clone(), pem),
             Self::Jwk(text) => Key::from_jwk_text(text),

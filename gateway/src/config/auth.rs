@@ -9,6 +9,8 @@ use super::sections::{AuthTimes, Development};
 use super::setting::{Setting, quoted, text};
 use super::source::Entry;
 use super::units::Period;
+use crate::auth::key_set::KEYS_MAX;
+use crate::issuers;
 
 /// How old published keys usually get: a new one is in use within this time, an unknown `kid` asks
 /// earlier.
@@ -182,8 +184,12 @@ fn issuer(table: &mut Reader<'_>, context: &Context) -> Option<Issuer> {
         // An audience of none must not come to mean that any will do.
         table.fault("audience", "it is empty, or one of them is", "a text, or at least one");
     }
-    if read.issuer.as_deref() == Some("") {
-        table.fault("issuer", "it is empty", "what its tokens say in iss");
+    if read.issuer.as_ref().is_some_and(|issuer| !issuers::is_name(issuer)) {
+        let wrong = "it is empty, too long, or has control characters";
+        table.fault("issuer", wrong, "what its tokens say in iss");
+    }
+    if keys.len() > KEYS_MAX {
+        table.fault("keys", format!("it has {} of them", keys.len()), format!("up to {KEYS_MAX}"));
     }
     if read.refresh > read.max_age {
         let key = if table.has("refresh") { "refresh" } else { "max_age" };
@@ -191,8 +197,18 @@ fn issuer(table: &mut Reader<'_>, context: &Context) -> Option<Issuer> {
         table.fault(key, wrong, "refresh up to max_age");
     }
     for (n, key) in keys.iter().enumerate() {
-        if key.kid.is_some() && keys[..n].iter().any(|other| other.kid == key.kid) {
-            table.fault("keys", format!("{:?} names two of them", key.kid), "each kid once");
+        let earlier = keys[..n]
+            .iter()
+            .find(|other| other.kid == key.kid && (key.kid.is_some() || other.alg == key.alg));
+        match (earlier, &key.kid) {
+            (Some(_), Some(kid)) => {
+                table.fault("keys", format!("{kid:?} names two of them"), "each kid once");
+            }
+            (Some(_), None) => {
+                let wrong = format!("two of them are for {}, and have no kid", key.alg);
+                table.fault("keys", wrong, "a kid for each");
+            }
+            (None, _) => {}
         }
         if !read.algorithms.is_empty() && !read.algorithms.contains(&key.alg) {
             let wrong = format!("{} of {} is not among them", key.alg, key.place);

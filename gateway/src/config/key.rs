@@ -1,5 +1,5 @@
 //! An issuer's keys as they stand in the configuration or in files beside it. Knows no issuer and no
-//! cryptography: whether a key is a good one is found out by whoever uses it.
+//! cryptography: whether a key is fit to verify tokens it asks of those who use it.
 
 use std::fmt;
 use std::io::Read;
@@ -12,6 +12,8 @@ use super::fault::MISSING;
 use super::reader::{Context, Reader, section};
 use super::setting::{Setting, choice};
 use super::source::{Entry, Value};
+use crate::auth::key::KeyFault;
+use crate::issuers;
 
 /// Largest file with a key, in bytes: a certificate chain is smaller.
 const KEY_FILE_MAX: u64 = 64 * 1024;
@@ -40,13 +42,13 @@ choice! {
 /// A key from the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StaticKey {
-    /// Its name in tokens.
+    /// Its name in tokens, wherever it was written.
     pub kid: Option<String>,
     /// The one algorithm that it is for.
     pub alg: Algorithm,
     /// The key.
     pub material: KeyMaterial,
-    /// Its key in the configuration (`auth.issuers[0].keys[0]`), for whoever finds it unfit later.
+    /// Its key in the configuration: `auth.issuers[0].keys[0]`.
     pub place: String,
 }
 
@@ -139,6 +141,21 @@ fn json(value: &Value) -> Option<Json> {
 }
 
 impl StaticKey {
+    /// Makes its name and that in its JWK the same. Where both are there and differ: the two.
+    fn take_name(&mut self) -> Result<(), (Json, String)> {
+        let KeyMaterial::Jwk(members) = &mut self.material else { return Ok(()) };
+        match (members.get("kid"), &self.kid) {
+            (None, None) => {}
+            (None, Some(name)) => {
+                members.insert("kid".into(), Json::String(name.clone()));
+            }
+            (Some(own), None) => self.kid = own.as_str().map(str::to_owned),
+            (Some(own), Some(name)) if own == name => {}
+            (Some(own), Some(name)) => return Err((own.clone(), name.clone())),
+        }
+        Ok(())
+    }
+
     pub(super) fn show(&self) -> String {
         let mut shown = KeyKeys {
             kid: self.kid.clone(),
@@ -178,9 +195,9 @@ pub(super) fn read(mut table: Reader<'_>, context: &Context) -> Option<StaticKey
     }
     let form = forms[0];
     let symmetric = read.alg == Some(Algorithm::Hs256);
-    if read.alg.is_some() && form != "jwk" && symmetric != (form == "secret_file") {
+    if read.alg.is_some() && symmetric != (form == "secret_file") {
         let (wrong, allowed) = if symmetric {
-            ("HS256 needs a shared secret", "secret_file or jwk")
+            ("HS256 needs a shared secret", "secret_file")
         } else {
             ("a shared secret is for HS256 only", "pem, pem_file or jwk")
         };
@@ -205,10 +222,30 @@ pub(super) fn read(mut table: Reader<'_>, context: &Context) -> Option<StaticKey
         }),
         _ => read.jwk.map(|Jwk(members)| KeyMaterial::Jwk(members)),
     };
-    let place = table.full("");
+    let place = table.full("").trim_end_matches('.').to_owned();
+    let key = read.alg.zip(material).map(|(alg, material)| {
+        let mut key = StaticKey { kid: read.kid, alg, material, place };
+        if let Err((own, name)) = key.take_name() {
+            table.fault("kid", format!("it is {name:?}, and the jwk's own is {own}"), "one kid");
+        }
+        key
+    });
+    if let Some(key) = key.as_ref().filter(|_| table.is_good(form))
+        && let Err(unfit) = issuers::fitness(key)
+    {
+        let wrong = match unfit {
+            KeyFault::Algorithm => format!("the key is of another kind than {} needs", key.alg),
+            unfit => format!("the key {unfit}"),
+        };
+        let allowed = match &key.material {
+            KeyMaterial::Pem(_) => format!("a public key for {} in PEM", key.alg),
+            KeyMaterial::Secret(_) => format!("at least {SECRET_MIN} random bytes"),
+            KeyMaterial::Jwk(_) => format!("a public key for {} as a JWK", key.alg),
+        };
+        table.fault(form, wrong, allowed);
+    }
     table.finish();
-    let place = place.trim_end_matches('.').to_owned();
-    Some(StaticKey { kid: read.kid, alg: read.alg?, material: material?, place })
+    key
 }
 
 /// Reads a key's file. Its content is in no message.

@@ -69,6 +69,16 @@ fn sections() -> Vec<Section> {
     }
 }
 
+/// Every key with its sections: `listen.client`.
+pub(super) fn keys() -> Vec<String> {
+    let sections = sections().into_iter();
+    let keys = sections.flat_map(|section| {
+        let name = section.header.trim_matches(['[', ']']);
+        section.keys.into_iter().map(move |key| format!("{name}.{}", key.key))
+    });
+    keys.collect()
+}
+
 fn doc_of(section: &Section) -> String {
     section.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }
@@ -131,8 +141,10 @@ is given as a whole (`[\"https://a.example\", \"https://b.example\"]`). Names of
 the file and upper-case in variables; under `env` of a template names keep their case.
 
 Everything is checked before anything starts, across keys too. Every fault is printed on a line of its own, with the
-file and line or the variable that it comes from, the key, what is wrong and what is allowed; the exit code is 64. A key that
-does not exist is a fault. `shellgate-gateway check-config` checks and does nothing else.
+file and line or the variable that it comes from, the key, what is wrong and what is allowed; the exit code is 64. Keys of
+issuers are loaded as part of it: one that is weak, private or of another kind than its `alg` is a fault too. A key that does
+not exist is a fault, and so is a variable that is not UTF-8 or has one underscore after `SHELLGATE_GATEWAY`.
+`shellgate-gateway check-config` checks and does nothing else.
 
 Durations and sizes have units: `90s`, `10m`, `1h30m` (`ms`, `s`, `m`, `h`, `d`); `64KiB`, `1MiB` (`B` to `TiB`). A relative
 path in the file counts from the file's directory, in a variable from the directory that the gateway runs in.

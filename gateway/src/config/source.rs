@@ -2,15 +2,20 @@
 //! which every value remembers where it was written. Knows no key.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Origin};
+use super::reference;
 
 /// What every variable that is a setting begins with; the sections follow, two underscores between.
 pub const VARIABLE_PREFIX: &str = "SHELLGATE_GATEWAY__";
+
+/// What a name begins with that was meant to be a setting's and has an underscore too few.
+const ALMOST_PREFIX: &str = "SHELLGATE_GATEWAY_";
 
 /// How deep tables may lie in each other: deeper than any key there is.
 const DEPTH_MAX: usize = 8;
@@ -143,6 +148,34 @@ fn leaf(value: DeValue<'_>, origin: &dyn Fn(usize) -> Origin, depth: usize) -> V
     }
 }
 
+/// The variables that are text. One that is not is a fault where its name says that it is a
+/// setting, and nobody's business elsewhere.
+pub(super) fn readable(
+    variables: &BTreeMap<OsString, OsString>,
+) -> (BTreeMap<String, String>, Vec<Fault>) {
+    let (mut texts, mut faults) = (BTreeMap::new(), Vec::new());
+    for (name, value) in variables {
+        match (name.to_str(), value.to_str()) {
+            (Some(name), Some(value)) => {
+                texts.insert(name.to_owned(), value.to_owned());
+            }
+            (of_name, _) => {
+                let shown = name.to_string_lossy();
+                if shown.starts_with(ALMOST_PREFIX) {
+                    let which = if of_name.is_some() { "value" } else { "name" };
+                    faults.push(Fault {
+                        key: String::new(),
+                        wrong: format!("its {which} is not UTF-8"),
+                        allowed: "text in UTF-8".into(),
+                        origin: Origin::Variable(shown.into_owned()),
+                    });
+                }
+            }
+        }
+    }
+    (texts, faults)
+}
+
 /// Lays the environment's settings over a tree: tables grow together, everything else is replaced.
 pub(super) fn environment(
     variables: &BTreeMap<String, String>,
@@ -151,8 +184,18 @@ pub(super) fn environment(
 ) {
     // Sorted by name, so that a whole table comes before its single keys, which win.
     for (name, text) in variables {
-        let Some(path) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
         let origin = Origin::Variable(name.clone());
+        let Some(path) = name.strip_prefix(VARIABLE_PREFIX) else {
+            if name.starts_with(ALMOST_PREFIX) {
+                faults.push(Fault {
+                    key: String::new(),
+                    wrong: "its name has one underscore where two belong".into(),
+                    allowed: meant_by(name),
+                    origin,
+                });
+            }
+            continue;
+        };
         let keys: Vec<&str> = path.split("__").collect();
         if keys.len() > DEPTH_MAX || keys.iter().any(|key| key.is_empty()) {
             faults.push(Fault {
@@ -165,6 +208,16 @@ pub(super) fn environment(
         }
         lay(tree, &keys, Entry { value: variable(text, &origin), origin }, faults, "");
     }
+}
+
+/// The name of the setting that differs from a name in its underscores only, or the pattern of all.
+fn meant_by(name: &str) -> String {
+    let bare = |name: &str| name.replace('_', "").to_ascii_lowercase();
+    let known = reference::keys()
+        .into_iter()
+        .map(|key| format!("{VARIABLE_PREFIX}{}", key.to_ascii_uppercase().replace('.', "__")));
+    let meant = known.into_iter().find(|known| bare(known) == bare(name));
+    meant.unwrap_or_else(|| format!("{VARIABLE_PREFIX}SECTION__KEY"))
 }
 
 fn lay(tree: &mut Table, keys: &[&str], entry: Entry, faults: &mut Vec<Fault>, within: &str) {

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use shellgate_protocol::client_leg::{Attach, Mode, Role};
@@ -25,9 +23,12 @@ use shellgate_protocol::{
 };
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Connection;
 use super::caller::{Found, InPath, Wish, session};
+use super::document::{refusals, schemas};
 use super::waiting;
 use crate::auth::origin::Credential;
 use crate::auth::ticket::{Offer, Presented, check, offered, offers_frames};
@@ -45,17 +46,25 @@ const LARGEST_READ: usize = {
 };
 
 /// The route.
-pub fn routes() -> Router<Arc<Core>> {
-    Router::new().route("/v1/sessions/{id}/attach", get(attach))
+pub fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new().routes(routes!(attach))
 }
 
 /// What a plain client says in its URL.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct PlainQuery {
+    /// For a plain client, as all of these: columns of its terminal.
+    #[param(nullable = false, minimum = 1, maximum = 1000)]
     cols: Option<u16>,
+    /// Rows of its terminal.
+    #[param(nullable = false, minimum = 1, maximum = 1000)]
     rows: Option<u16>,
+    /// What it asks to be; `driver` where absent.
+    #[param(value_type = schemas::Role, required = false)]
     role: Option<Role>,
+    /// Take the session from another driver.
     #[serde(default)]
     takeover: bool,
     output: Option<PlainOutput>,
@@ -76,6 +85,21 @@ struct Bearing {
     role: Option<Role>,
 }
 
+/// Attach to a session by WebSocket. A client that offers `shellgate.v1` is upgraded also where it
+/// is refused, and then told so by a close code; the statuses of refusals are for a plain client,
+/// which offers no subprotocol.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}/attach",
+    params(InPath, PlainQuery),
+    security(("bearer" = []), ("ticket" = [])),
+    responses(
+        (status = 101, description = "A WebSocket, in the dialect that was offered."),
+        refusals::OfSession,
+        refusals::Forbidden,
+        refusals::UpgradeRequired,
+        refusals::Quota,
+    )
+)]
 async fn attach(
     State(core): State<Arc<Core>>,
     id: Result<InPath, Refusal>,

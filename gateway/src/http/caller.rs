@@ -7,8 +7,11 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use shellgate_protocol::SessionId;
 use shellgate_protocol::client_leg::Role;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::{IntoParams, ToSchema};
 
 use super::Connection;
+use super::document::schemas;
 use crate::auth::{AuthError, Identity, bearer};
 use crate::core::Core;
 use crate::refusal::Refusal;
@@ -42,6 +45,18 @@ impl FromRequestParts<Arc<Core>> for InPath {
             .await
             .map_err(|error| Refusal::BadRequest(error.to_string()))?;
         text.parse().map(Self).map_err(|_| Refusal::BadRequest("not a session's id".into()))
+    }
+}
+
+impl IntoParams for InPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let id = ParameterBuilder::new()
+            .name("id")
+            .parameter_in(ParameterIn::Path)
+            .required(utoipa::openapi::Required::True)
+            .description(Some("The session's id."))
+            .schema(Some(utoipa::openapi::Ref::from_schema_name(schemas::SessionId::name())));
+        vec![id.build()]
     }
 }
 

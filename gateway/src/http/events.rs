@@ -12,9 +12,10 @@ use futures_util::{Stream, StreamExt};
 use tokio_stream::wrappers::WatchStream;
 
 use super::caller::{Caller, Found, InPath, Wish, session};
-use super::view::{SessionView, view_of};
+use super::document::refusals;
+use super::view::view_of;
 use crate::core::Core;
-use crate::refusal::{Problem, Refusal};
+use crate::refusal::Refusal;
 
 /// How often a quiet stream says that it lives, so that proxies keep it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -23,11 +24,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// ended or the token runs out.
 #[utoipa::path(
     get, path = "/v1/sessions/{id}/events",
-    params(("id" = String, Path, description = "The session's id.")),
+    params(InPath),
     responses(
-        (status = 200, content_type = "text/event-stream", body = SessionView),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "The user follows too many.", body = Problem, content_type = "application/problem+json"),
+        (
+            status = 200,
+            description = "Server-sent events (WHATWG HTML, section 9.2) named `state`. The data \
+                of each is the session as JSON, a `SessionView`; a comment keeps a quiet stream.",
+            content_type = "text/event-stream", body = String,
+            example = "event: state\ndata: {\"id\":\"ses_0198c70000007000800000000000000a\", …}\n\n",
+        ),
+        refusals::OfSession,
+        refusals::Quota,
     )
 )]
 pub async fn stream(

@@ -1,4 +1,4 @@
-//! The terminal page and the API's document, as the gateway carries them. Knows no sessions.
+//! The terminal page, as the gateway carries it. Knows no sessions.
 
 use std::sync::Arc;
 
@@ -30,12 +30,8 @@ const NOT_BUILT: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-
     build the gateway again; or type <code>make run</code>, which does both.</p></html>\n";
 
 /// The routes.
-pub fn routes(document: utoipa::openapi::OpenApi) -> Router<Arc<Core>> {
-    let document = document.to_pretty_json().unwrap_or_default();
-    Router::new().route("/", get(index)).route("/{file}", get(file)).route(
-        "/v1/openapi.json",
-        get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document) }),
-    )
+pub fn routes() -> Router<Arc<Core>> {
+    Router::new().route("/", get(index)).route("/{file}", get(file))
 }
 
 async fn index() -> Response {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
-use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -15,11 +14,12 @@ use shellgate_protocol::client_leg::{EndReason, Role};
 use shellgate_protocol::{Dial, Launch, Object, SessionId, TerminalSize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::{Caller, Found, InPath, Wish, session};
+use super::document::{refusals, schemas};
 use super::events;
 use super::view::{SessionView, view_of};
 use crate::auth::Identity;
@@ -27,7 +27,7 @@ use crate::auth::origin::Credential;
 use crate::auth::ticket::{Ticket, TicketGrant};
 use crate::config::DEFAULT_TEMPLATE;
 use crate::core::Core;
-use crate::refusal::{Problem, Refusal};
+use crate::refusal::Refusal;
 use crate::session::keeper::{Keeper, Message, Places};
 use crate::session::{self as domain, Detail, Life, LinkId, Record};
 use crate::store::{Page, StoreError};
@@ -48,26 +48,30 @@ const ACCEPT_STOP: Duration = Duration::from_secs(5);
 pub struct NewSession {
     /// Its name. A live session of this name is returned instead of a new one.
     #[serde(default)]
+    #[schema(pattern = "^(?!ses_)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     pub name: Option<String>,
     /// What it runs; `default` where absent.
     #[serde(default)]
     pub template: Option<String>,
     /// Its terminal's first size: `{"cols": 80, "rows": 24}`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<schemas::TerminalSize>)]
     pub size: Option<TerminalSize>,
 }
 
 /// Which sessions.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
     /// In this state only.
+    #[param(value_type = domain::State, required = false)]
     state: Option<domain::State>,
-    /// At most so many.
+    /// At most so many; 50 unless it is said, 200 at the most.
+    #[param(nullable = false)]
     limit: Option<u32>,
     /// Older than this one: the last page's `next`.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = schemas::SessionId, required = false)]
     after: Option<SessionId>,
     /// Everybody's: for operators.
     #[serde(default)]
@@ -81,7 +85,7 @@ pub struct Sessions {
     sessions: Vec<SessionView>,
     /// Where the next page begins; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<schemas::SessionId>)]
     next: Option<SessionId>,
 }
 
@@ -91,7 +95,7 @@ pub struct Sessions {
 pub struct NewTicket {
     /// `driver` (where absent) or `observer`.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<schemas::Role>)]
     role: Option<Role>,
     /// The web page that will use it (`https://host`), where a program asks on the page's behalf.
     /// A page's own request says so itself, in its `Origin` header.
@@ -103,27 +107,19 @@ pub struct NewTicket {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TicketView {
     /// Offered as the WebSocket subprotocol `ticket.<this>`.
+    #[schema(pattern = "^[A-Za-z0-9_-]{43}$")]
     ticket: String,
     /// Seconds.
     expires_in: u64,
 }
 
-/// The API's document.
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "Shellgate", description = "Sessions of an AI shell, for users and operators."),
-    components(schemas(Problem))
-)]
-struct Document;
-
-/// The routes and their OpenAPI document.
-pub fn routes() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Document::openapi())
+/// The routes.
+pub fn routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new()
         .routes(routes!(create, list))
         .routes(routes!(show, stop))
         .routes(routes!(give_ticket))
         .routes(routes!(events::stream))
-        .split_for_parts()
 }
 
 type Body<T> = Result<Json<Object<T>>, JsonRejection>;
@@ -146,11 +142,15 @@ fn body_or_default<T: Default>(headers: &HeaderMap, body: Body<T>) -> Result<T, 
 #[utoipa::path(
     post, path = "/v1/sessions", request_body = NewSession,
     responses(
-        (status = 201, description = "It is being started.", body = SessionView),
+        (
+            status = 201, description = "It is being started.", body = SessionView,
+            headers(("Location" = String, description = "The session's path.")),
+        ),
         (status = 200, description = "The live session of that name.", body = SessionView),
-        (status = 409, description = "The session of that name is being stopped.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "A limit of this user.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "A limit of this gateway.", body = Problem, content_type = "application/problem+json"),
+        refusals::ToCaller,
+        refusals::OfBody,
+        refusals::SessionStopping,
+        refusals::Quota,
     )
 )]
 async fn create(
@@ -221,7 +221,8 @@ async fn create(
         Ok(()) => {}
         // Somebody else of the same user was quicker; the permits go back by themselves.
         Err(StoreError::NameTaken(id)) => {
-            let record = core.store.find(id).await?.ok_or(Refusal::NoSuchSession(id))?;
+            // One that is gone by now was being stopped.
+            let record = core.store.find(id).await?.ok_or(Refusal::Stopping(id))?;
             return existing(&core, &identity, record);
         }
         Err(error) => return Err(error.into()),
@@ -261,7 +262,11 @@ fn check_name(name: &str) -> Result<(), Refusal> {
 /// List sessions: one's own, or, for operators, everybody's.
 #[utoipa::path(
     get, path = "/v1/sessions", params(Which),
-    responses((status = 200, body = Sessions), (status = 403, body = Problem, content_type = "application/problem+json"))
+    responses(
+        (status = 200, description = "A page of them, the youngest first.", body = Sessions),
+        refusals::ToCaller,
+        refusals::Forbidden,
+    )
 )]
 async fn list(
     State(core): State<Arc<Core>>,
@@ -294,8 +299,8 @@ async fn list(
 /// Look at a session.
 #[utoipa::path(
     get, path = "/v1/sessions/{id}",
-    params(("id" = String, Path, description = "The session's id.")),
-    responses((status = 200, body = SessionView), (status = 404, body = Problem, content_type = "application/problem+json"))
+    params(InPath),
+    responses((status = 200, description = "It.", body = SessionView), refusals::OfSession)
 )]
 async fn show(
     State(core): State<Arc<Core>>,
@@ -310,11 +315,12 @@ async fn show(
 /// Stop a session.
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}",
-    params(("id" = String, Path, description = "The session's id.")),
+    params(InPath),
     responses(
         (status = 202, description = "It is being stopped.", body = SessionView),
         (status = 200, description = "It had ended already.", body = SessionView),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        refusals::OfSession,
+        refusals::SessionBusy,
     )
 )]
 async fn stop(
@@ -355,8 +361,13 @@ async fn stop(
 /// Get a ticket for a browser's WebSocket.
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/tickets", request_body = NewTicket,
-    params(("id" = String, Path, description = "The session's id.")),
-    responses((status = 201, body = TicketView), (status = 400, description = "It names no page.", body = Problem, content_type = "application/problem+json"), (status = 404, body = Problem, content_type = "application/problem+json"))
+    params(InPath),
+    responses(
+        (status = 201, description = "A ticket, which works once.", body = TicketView),
+        refusals::OfSession,
+        refusals::OfBody,
+        refusals::Forbidden,
+    )
 )]
 async fn give_ticket(
     State(core): State<Arc<Core>>,

@@ -8,6 +8,7 @@ use shellgate_protocol::{Launch, SessionId};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
+use super::document::schemas;
 use crate::clock;
 use crate::registry::Handle;
 use crate::session::{Record, State};
@@ -17,7 +18,7 @@ use crate::session::{Record, State};
 #[schema(title = "Session")]
 pub struct SessionView {
     /// Its id: `ses_` and 32 hexadecimal digits.
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::SessionId)]
     pub id: SessionId,
     /// Its name, unique per user while it has not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,15 +29,16 @@ pub struct SessionView {
     pub state: State,
     /// What it waits for, while it has no link.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<schemas::Phase>)]
     pub phase: Option<Phase>,
     /// Which task of the session runs.
     #[schema(value_type = u32)]
     pub launch: Launch,
     /// How its program runs: `terminal` or `lines`.
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::Mode)]
     pub mode: Mode,
     /// When it was asked for (RFC 3339).
+    #[schema(format = DateTime)]
     pub created_at: String,
     /// Whether somebody drives it.
     pub attached: bool,
@@ -47,9 +49,11 @@ pub struct SessionView {
     pub owner: Option<Owner>,
     /// When it is stopped as idle unless somebody works (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub idle_at: Option<String>,
     /// When its longest life ends (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub ends_at: Option<String>,
     /// What its program reaches: `none` is no network at all.
     pub network: &'static str,
@@ -71,7 +75,7 @@ pub struct Owner {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct EndedView {
     /// Why.
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::EndReason)]
     pub reason: EndReason,
     /// Its program's exit code.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +85,7 @@ pub struct EndedView {
     pub signal: Option<String>,
     /// When its task was gone (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub at: Option<String>,
     /// What shows that it ended so: for operators.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -106,9 +106,15 @@ impl Sqlite {
         };
         sqlx::query("VACUUM INTO ?").bind(name).execute(&mut *writer).await?;
         self.place.give_to(&next).map_err(sqlx::Error::from)?;
-        tracing::error!("the database was deleted: all that it held has been written anew");
+        tracing::error!(
+            "the database or its log was deleted: all that it held has been written anew"
+        );
         drop(writer);
-        self.writer.hold().await
+        let mut writer = self.writer.hold().await?;
+        // The first statement makes the new file's log; from then on it is watched.
+        sqlx::query("PRAGMA user_version").execute(&mut *writer).await?;
+        self.place.look().map_err(sqlx::Error::from)?;
+        Ok(writer)
     }
 
     /// Stores a new session.

@@ -12,7 +12,7 @@ use shellgate_tests::issuer::{Issuer, claims};
 use shellgate_tests::raw::{Heard, Knock, attach as says_attach};
 use shellgate_tests::transcript::Transcript;
 use shellgate_tests::user::from_the_start;
-use shellgate_tests::{Raw, User, World, within};
+use shellgate_tests::{Raw, User, World, documented, within};
 use tokio::sync::watch;
 
 /// A page that may ask for tickets.
@@ -25,7 +25,11 @@ async fn status_of(user: &User, path: &str) -> (u16, Value) {
     let url = format!("http://{}{path}", user.address());
     let asked = reqwest::Client::new().get(url).bearer_auth(user.token().0).send();
     let answer = within("an answer", asked).await.expect("an answer");
-    (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    let status = answer.status().as_u16();
+    if path.starts_with("/v1/") {
+        documented::declares("GET", path, status);
+    }
+    (status, answer.json().await.unwrap_or_default())
 }
 
 async fn ticket(user: &User, session: SessionId, role: Role, origin: &str) -> String {

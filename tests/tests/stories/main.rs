@@ -3,6 +3,7 @@
 //! root, once more as an ordinary user.
 
 mod admitting;
+mod documenting;
 mod driving;
 mod ending;
 mod enrolling;

@@ -1,5 +1,5 @@
-//! The database's file by its path and by itself: whether what is written into the one is found by
-//! the other. SQLite goes on writing into a file that nobody will ever find again. Knows no SQL.
+//! The database's file and its log by their paths and by themselves: whether what is written into the
+//! one is found by the other. SQLite goes on writing into a file that nobody will ever find again. Knows no SQL.
 
 use std::fs::File;
 use std::io;
@@ -10,8 +10,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-/// What SQLite keeps beside a database's file, by what its name ends with.
-const BESIDE: [&str; 2] = ["-wal", "-shm"];
+/// What the name of the log ends with, which SQLite keeps beside a database's file: the newest
+/// writes are in there alone.
+const LOG: &str = "-wal";
+
+/// All that SQLite keeps beside it.
+const BESIDE: [&str; 2] = [LOG, "-shm"];
 
 /// Which file: its device and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub(super) struct FileId(u64, u64);
 pub(super) enum Whereabouts {
     /// It is where it belongs.
     InPlace,
-    /// It has no name any more, and nothing else has its place: it is gone once it is closed.
+    /// It, or its log, has no name any more: what is in there is gone once it is closed.
     Deleted,
     /// It is somewhere else, and may come back.
     Moved,
@@ -36,12 +40,17 @@ pub(super) struct Place {
     path: PathBuf,
     /// As long as it is held no other file gets its number.
     file: Mutex<File>,
+    /// Its log, once SQLite has made one. It lasts as long as the database is open.
+    log: Mutex<Option<File>>,
 }
 
 impl Place {
     /// The place of the file that is there now.
     pub fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_path_buf(), file: Mutex::new(hold(path)?) })
+        let file = Mutex::new(hold(path)?);
+        let place = Self { path: path.to_path_buf(), file, log: Mutex::new(None) };
+        place.log_is_there()?;
+        Ok(place)
     }
 
     /// Which file is the database's.
@@ -58,12 +67,32 @@ impl Place {
     pub fn look(&self) -> io::Result<Whereabouts> {
         let held = self.held().metadata()?;
         match self.file_there() {
-            Ok(there) if there == id(&held) => Ok(Whereabouts::InPlace),
+            Ok(there) if there == id(&held) => Ok(match self.log_is_there()? {
+                true => Whereabouts::InPlace,
+                false => Whereabouts::Deleted,
+            }),
             Ok(_) => Ok(Whereabouts::Replaced),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Err(_) if held.nlink() == 0 => Ok(Whereabouts::Deleted),
             Err(_) => Ok(Whereabouts::Moved),
         }
+    }
+
+    /// Whether the log that is written to is the one that a later gateway would find. One that is
+    /// seen for the first time is.
+    fn log_is_there(&self) -> io::Result<bool> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = match hold(&self.beside(LOG)) {
+            Ok(there) => Some(there),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let (Some(held), there) = (&*log, &there) else {
+            *log = there;
+            return Ok(true);
+        };
+        let Some(there) = there else { return Ok(false) };
+        Ok(id(&held.metadata()?) == id(&there.metadata()?))
     }
 
     /// A name beside it for the file that is to come after it. Nothing is there.
@@ -87,6 +116,7 @@ impl Place {
         }
         std::fs::rename(next, &self.path)?;
         *self.held() = file;
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }
 
