@@ -10,6 +10,7 @@ import { Terminal } from "@xterm/xterm";
 import { type Draw, legalSize, type Mark, type Size } from "../client/index.ts";
 import { AnswerGate } from "./answer_gate.ts";
 import { type Appearance, TERMINAL_FONT, THEMES, themeOf } from "./appearance.ts";
+import { lineHeight } from "./line_height.ts";
 import type { Surface } from "./surface.ts";
 
 /** Clears an unfinished character and sequence, then the whole terminal (CAN, RIS), in order with
@@ -142,7 +143,7 @@ export class Screen implements Surface {
   attached(drives: boolean): void {
     this.fits = drives;
     this.host.classList.toggle("scrolls", !drives);
-    this.terminal.options.fontSize = this.fontSize;
+    this.letters(this.fontSize);
     if (!drives) this.shrink();
     this.replaysSizes = true;
     this.terminal.options.disableStdin = !drives;
@@ -163,7 +164,7 @@ export class Screen implements Surface {
     // 2, level AAA).
     options.minimumContrastRatio = theme === "contrast" ? 7 : 1;
     this.fontSize = appearance.fontSize;
-    options.fontSize = appearance.fontSize;
+    this.letters(appearance.fontSize);
     options.screenReaderMode = appearance.screenReader;
     if (appearance.renderer === "auto") this.useWebgl();
     else this.dropWebgl();
@@ -224,6 +225,13 @@ export class Screen implements Surface {
     if (cols !== size.cols || rows !== size.rows) this.terminal.resize(size.cols, size.rows);
   }
 
+  /** Text of this size, and rows that have room for it. */
+  private letters(fontSize: number): void {
+    const { options } = this.terminal;
+    options.fontSize = fontSize;
+    options.lineHeight = lineHeight(TERMINAL_FONT, fontSize);
+  }
+
   private fitSoon(): void {
     if (this.fitting !== undefined) return;
     this.fitting = requestAnimationFrame(() => {
@@ -236,9 +244,9 @@ export class Screen implements Surface {
   /** A driver's terminal may be larger than an observer's window: a smaller font shows all of it,
    * down to a size that can be read at all; beyond that the window scrolls. */
   private shrink(): void {
-    const { options, cols, rows } = this.terminal;
+    const { cols, rows } = this.terminal;
     for (let size = this.fontSize; size >= FONT_SIZE_SMALLEST; size--) {
-      options.fontSize = size;
+      this.letters(size);
       // Measured, not computed: a cell's edges are rounded to the screen's pixels.
       const room = this.fit.proposeDimensions();
       if (room === undefined || (room.cols >= cols && room.rows >= rows)) break;

@@ -23,6 +23,8 @@ import {
 before(setUp);
 after(tearDown);
 
+type Clip = { x: number; y: number; width: number; height: number };
+
 /** What has the focus: a button's words, or else its class. */
 async function focused(page: Page): Promise<string> {
   return page.evaluate(() => {
@@ -72,6 +74,65 @@ test("whoever goes on typing when the session is taken over takes nothing back",
   await page.keyboard.press("Tab");
   assert.equal(await focused(page), "Sessions");
   for (const one of [page, other]) await one.context().close();
+});
+
+/** The brightest pixel of each row of pixels in a part of the page. */
+async function brightness(page: Page, clip: Clip): Promise<number[]> {
+  const png = (await page.screenshot({ clip })).toString("base64");
+  return page.evaluate(async (data) => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${data}`;
+    await image.decode();
+    const { width, height } = image;
+    const context = Object.assign(document.createElement("canvas"), { width, height }).getContext(
+      "2d",
+    );
+    context?.drawImage(image, 0, 0);
+    const pixels = context?.getImageData(0, 0, width, height).data ?? [];
+    return Array.from({ length: height }, (_, y) =>
+      Math.max(...pixels.slice(y * width * 4, (y + 1) * width * 4).filter((_, n) => n % 4 === 1)),
+    );
+  }, png);
+}
+
+test("underscores can be seen at every size, and lines of boxes have no gaps at the usual one", {
+  skip: scriptedOnly,
+  timeout: 60_000,
+}, async () => {
+  const gateway = scripted as ScriptedGateway;
+  const page = await freshWindow();
+  await signsIn(page);
+  await opensNew(page, "letters");
+  await shows(page, "$");
+  const session = [...gateway.sessions.values()].find(({ name }) => name === "letters");
+  assert.ok(session !== undefined);
+  gateway.print(session, "\x1b[?25l\x1b[2J\x1b[H_\u2502\r\n \u2502\r\n \u2502\r\n");
+  await shows(page, "_");
+  const cell = () =>
+    page.evaluate(() => {
+      const row = document.querySelector(".xterm-rows > div")?.getBoundingClientRect();
+      const letter = document.querySelector(".xterm-rows > div > span")?.getBoundingClientRect();
+      if (row === undefined || letter === undefined) return undefined;
+      // Both characters are one span.
+      return { x: row.x, y: row.y, width: letter.width / 2, height: row.height };
+    });
+  await page.getByRole("button", { name: "Appearance" }).click();
+  for (let size = 14; size <= 20; size++) {
+    await page.getByLabel("Font size", { exact: true }).getByText(`${size}`).waitFor();
+    await page.evaluate(
+      () => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go))),
+    );
+    const at = await cell();
+    assert.ok(at !== undefined);
+    assert.ok(Math.max(...(await brightness(page, at))) > 100, `no underscore at ${size} px`);
+    const line = { ...at, x: at.x + at.width, height: at.height * 3 };
+    if (size === 14) {
+      const dark = (await brightness(page, line)).filter((bright) => bright < 60);
+      assert.equal(dark.length, 0, "a vertical line is one line");
+    }
+    await page.getByLabel("Larger font").click();
+  }
+  await page.context().close();
 });
 
 test("nothing strayed: no error, no breach of the policy, no other host, no breach of the protocol", {
