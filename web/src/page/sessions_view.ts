@@ -25,7 +25,10 @@ export interface SessionsSettings {
 /** Shows the sessions; returns what stops it. */
 export function sessionsView(host: HTMLElement, settings: SessionsSettings): () => void {
   const { api } = settings;
-  const trouble = h("p", { className: "problem", hidden: true, attributes: { role: "alert" } });
+  /** The list could not be fetched: cleared as soon as it can. */
+  const listTrouble = h("p", { className: "problem", hidden: true, attributes: { role: "alert" } });
+  /** What a person asked for was not done: theirs to read until they do something else. */
+  const wishTrouble = h("p", { className: "problem", hidden: true, attributes: { role: "alert" } });
   const list = h("ul", { className: "sessions", attributes: { "aria-label": "Your sessions" } });
   const more = button("Show more", () => {
     endedShown += ENDED_SHOWN;
@@ -58,7 +61,7 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
   let timer: ReturnType<typeof setTimeout> | undefined;
   let leaveRefusal = () => {};
 
-  const failed = (error: unknown) => {
+  const failed = (trouble: HTMLElement, error: unknown) => {
     if (left) return;
     if (error instanceof Problem && error.status === 401) {
       settings.signedOut();
@@ -70,7 +73,7 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
 
   const create = async () => {
     start.disabled = true;
-    trouble.hidden = true;
+    wishTrouble.hidden = true;
     leaveRefusal();
     slot.replaceChildren();
     const wish: { name?: string; template?: string } = {};
@@ -96,7 +99,7 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
         );
         leaveRefusal = refusal.leave;
         slot.replaceChildren(refusal.card);
-      } else failed(error);
+      } else failed(wishTrouble, error);
     } finally {
       start.disabled = false;
     }
@@ -118,10 +121,10 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
         if (!fetched) show(all);
       }
       fetched = true;
-      trouble.hidden = true;
+      listTrouble.hidden = true;
       show(all);
     } catch (error) {
-      failed(error);
+      failed(listTrouble, error);
     }
     // There is one timer, or they would multiply.
     if (!left && mine === refreshes) timer = setTimeout(seen, REFRESH_MILLIS * Math.max(1, pages));
@@ -137,7 +140,8 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
       "Stop it",
     );
     if (!yes) return;
-    await api.stop(session.id).catch(failed);
+    wishTrouble.hidden = true;
+    await api.stop(session.id).catch((error: unknown) => failed(wishTrouble, error));
     await refresh();
   };
 
@@ -181,6 +185,9 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
               event.preventDefault();
               void create();
             },
+            input: () => {
+              wishTrouble.hidden = true;
+            },
           },
         },
         h("div", { className: "field" }, h("label", { htmlFor: "name" }, "Name"), name),
@@ -188,7 +195,8 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
         start,
       ),
       slot,
-      trouble,
+      wishTrouble,
+      listTrouble,
       list,
       more,
     ),

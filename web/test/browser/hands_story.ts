@@ -135,6 +135,27 @@ test("underscores can be seen at every size, and lines of boxes have no gaps at 
   await page.context().close();
 });
 
+test("why a session was not started stays until the person does something else", {
+  skip: scriptedOnly,
+}, async () => {
+  const gateway = scripted as ScriptedGateway;
+  const page = await freshWindow();
+  await signsIn(page);
+  const detail = "There is no such template.";
+  gateway.refusal = { status: 400, code: "no_such_template", detail, retryAfter: 0 };
+  await page.getByLabel("Template").fill("nope");
+  await page.getByRole("button", { name: "New session" }).click();
+  await page.getByText(detail).waitFor();
+  gateway.refusal = undefined;
+  // The list is fetched again, and drawn.
+  gateway.open("newcomer");
+  await page.getByRole("button", { name: "Open newcomer" }).waitFor();
+  await page.getByText(detail).waitFor();
+  await page.getByLabel("Template").fill("default");
+  await page.getByText(detail).waitFor({ state: "hidden" });
+  await page.context().close();
+});
+
 test("nothing strayed: no error, no breach of the policy, no other host, no breach of the protocol", {
   skip: absent,
 }, () => {
