@@ -86,6 +86,11 @@ export class ScriptedGateway {
     return token;
   }
 
+  /** No token is good any more, as when the issuer has another key. */
+  forgetTokens(): void {
+    this.tokens.clear();
+  }
+
   /** A live session with a shell that has printed its prompt. */
   open(name?: string, state: Session["state"] = "live"): Session {
     const session = freshSession(name, state);

@@ -29,8 +29,8 @@ class Page {
       fetch: (input, init) => fetch(input, init),
     });
     this.signIn = new SignIn(sessionStorage, () => this.api);
-    this.signIn.changed = (token) => {
-      if (token === undefined) this.show();
+    this.signIn.changed = (token, why) => {
+      if (token === undefined) this.askToSignIn(why);
       else if (this.terminal !== undefined) this.terminal.renewed(token);
       else this.show();
     };
@@ -96,7 +96,7 @@ class Page {
       api: this.api,
       open: (id) => this.go({ session: id, role: "driver" }),
       observe: (id) => this.go({ session: id, role: "observer" }),
-      signedOut: () => this.signedOut(),
+      signedOut: (code) => this.signIn.refused(code),
     });
   }
 
@@ -116,7 +116,7 @@ class Page {
         back: () => this.go("list"),
         became: (next) => history.replaceState(null, "", writeRoute({ session: id, role: next })),
         open: (other) => this.go({ session: other, role: "driver" }),
-        signedOut: () => this.signedOut(),
+        signedOut: () => this.signIn.refused(),
       },
       this.menu(),
     );
@@ -130,11 +130,6 @@ class Page {
   private go(route: Route): void {
     if (location.hash === writeRoute(route)) this.show();
     else location.hash = writeRoute(route);
-  }
-
-  private signedOut(): void {
-    this.signIn.out();
-    this.askToSignIn("Your sign-in has run out. Sign in again: your sessions go on meanwhile.");
   }
 
   private askToSignIn(trouble?: string): void {

@@ -18,8 +18,8 @@ export interface SessionsSettings {
   api: Api;
   open: (id: string) => void;
   observe: (id: string) => void;
-  /** The token is not good (any more). */
-  signedOut: () => void;
+  /** The token is not good (any more); `code` is the gateway's word for why. */
+  signedOut: (code: string | undefined) => void;
 }
 
 /** Shows the sessions; returns what stops it. */
@@ -64,7 +64,7 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
   const failed = (trouble: HTMLElement, error: unknown) => {
     if (left) return;
     if (error instanceof Problem && error.status === 401) {
-      settings.signedOut();
+      settings.signedOut(error.code);
       return;
     }
     trouble.hidden = false;

@@ -8,6 +8,7 @@ import type { ScriptedGateway } from "../scripted_gateway.ts";
 import {
   absent,
   attached,
+  cable,
   freshWindow,
   opensNew,
   scripted,
@@ -153,6 +154,18 @@ test("why a session was not started stays until the person does something else",
   await page.getByText(detail).waitFor();
   await page.getByLabel("Template").fill("default");
   await page.getByText(detail).waitFor({ state: "hidden" });
+  await page.context().close();
+});
+
+test("who is thrown out of a terminal is told why", { skip: scriptedOnly }, async () => {
+  const gateway = scripted as ScriptedGateway;
+  const page = await freshWindow();
+  await signsIn(page);
+  await opensNew(page, "thrown");
+  gateway.forgetTokens();
+  cable.cut();
+  await page.getByText("The gateway does not accept your sign-in any more.").waitFor();
+  await page.getByRole("heading", { name: "One-time code" }).waitFor();
   await page.context().close();
 });
 
