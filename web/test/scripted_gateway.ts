@@ -10,8 +10,13 @@ import { frameToBytes, Kind, parseFromClient } from "../src/client/frame.ts";
 import { OUTPUT_FRAME_MAX } from "../src/client/limits.ts";
 import type { Attach, ExitStatus, FromClient, Starting, ToClient } from "../src/client/messages.ts";
 import { asset, json, problem, type Refusal } from "./scripted_answers.ts";
-import { type Channel, freshSession, type Session, view } from "./scripted_session.ts";
+import { type Channel, freshSession, resize, type Session, view } from "./scripted_session.ts";
 import { agentReads, PROMPT, shellReads } from "./scripted_shell.ts";
+
+/** The bodies of all requests in one. */
+type Body = Partial<Record<"code" | "name" | "template" | "role", string>> & {
+  size?: { cols: number; rows: number };
+};
 
 /** Sessions, their shells, and whoever is attached. */
 export class ScriptedGateway {
@@ -161,7 +166,7 @@ export class ScriptedGateway {
     }
     let text = "";
     for await (const chunk of request) text += String(chunk);
-    const body = (text === "" ? {} : JSON.parse(text)) as Record<string, string>;
+    const body = (text === "" ? {} : JSON.parse(text)) as Body;
     if (url.pathname === "/dev/sign-in") {
       if (!this.codes.delete(body.code ?? "")) {
         problem(response, {
@@ -184,12 +189,7 @@ export class ScriptedGateway {
     this.api(request.method ?? "", url, body, response);
   }
 
-  private api(
-    method: string,
-    url: URL,
-    body: Record<string, string>,
-    response: ServerResponse,
-  ): void {
+  private api(method: string, url: URL, body: Body, response: ServerResponse): void {
     const [, , , id, what] = url.pathname.split("/");
     if (id === undefined) {
       if (method === "GET") {
@@ -203,6 +203,7 @@ export class ScriptedGateway {
       const state = this.phases.length > 0 ? "starting" : "live";
       const lines = body.template === "lines";
       const session = lines ? this.openLines(body.name) : this.open(body.name, state);
+      if (body.size !== undefined) resize(session, body.size);
       json(response, 201, view(session));
       return;
     }
@@ -300,7 +301,7 @@ export class ScriptedGateway {
     channel.acked = from;
     channel.received = applied;
     session.applied.set(attach.input_stream, applied);
-    if (attach.role === "driver") session.size = attach.size;
+    if (attach.role === "driver") resize(session, attach.size);
     session.channels.add(channel);
     say(socket, {
       type: "attached",
@@ -432,7 +433,7 @@ export class ScriptedGateway {
         say(channel.socket, { type: "pong", t: message.t });
         return;
       case "resize":
-        session.size = { cols: message.cols, rows: message.rows };
+        resize(session, message);
         for (const { socket, sent } of session.channels) {
           say(socket, { type: "size", ...session.size, at: sent });
         }

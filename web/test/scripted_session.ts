@@ -37,6 +37,8 @@ export interface Session {
   signals: Signal[];
   channels: Set<Channel>;
   size: { cols: number; rows: number };
+  /** The sizes that its terminal has had. */
+  sizes: string[];
   exit?: ExitStatus;
 }
 
@@ -62,7 +64,15 @@ export function freshSession(
     signals: [],
     channels: new Set(),
     size: { cols: 80, rows: 24 },
+    sizes: [],
   };
+}
+
+/** Its terminal has this size. */
+export function resize(session: Session, { cols, rows }: Session["size"]): void {
+  session.size = { cols, rows };
+  const words = `${cols} × ${rows}`;
+  if (session.sizes.at(-1) !== words) session.sizes.push(words);
 }
 
 /** What the API says of it. */

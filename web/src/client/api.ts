@@ -1,7 +1,14 @@
 // The gateway's REST interface as far as a person's page needs it. Knows no view and stores
 // nothing: the token is asked for at each call.
 
-import { type ExitStatus, isSessionId, type Mode, type Role, readExitStatus } from "./messages.ts";
+import {
+  type ExitStatus,
+  isSessionId,
+  type Mode,
+  type Role,
+  readExitStatus,
+  type Size,
+} from "./messages.ts";
 
 /** How long a request may take, in milliseconds. */
 const REQUEST_MILLIS = 15_000;
@@ -32,6 +39,14 @@ export interface Session {
   network?: string;
   /** How it ended. */
   exit?: ExitStatus;
+}
+
+/** What a session is to be. */
+export interface Wish {
+  name?: string;
+  template?: string;
+  /** Of its terminal, from its program's first line on. */
+  size?: Size;
 }
 
 /** Why a request failed: RFC 9457, or nobody answered (`status` 0). */
@@ -83,9 +98,10 @@ export class Api {
     return readSession(await this.call("GET", `/v1/sessions/${id}`));
   }
 
-  /** Starts a session, or finds the caller's live one of that name. */
-  async create(wish: { name?: string; template?: string; size?: object }): Promise<Session> {
-    return readSession(await this.call("POST", "/v1/sessions", wish));
+  /** Starts a session, or finds the caller's live one of that name; `fresh` where it was started. */
+  async create(wish: Wish): Promise<{ session: Session; fresh: boolean }> {
+    const { status, body } = await this.request("POST", "/v1/sessions", wish);
+    return { session: readSession(body), fresh: status === 201 };
   }
 
   async stop(id: string): Promise<void> {
@@ -102,6 +118,14 @@ export class Api {
 
   /** One request with the bearer token, where there is one. */
   async call(method: string, path: string, body?: unknown): Promise<unknown> {
+    return (await this.request(method, path, body)).body;
+  }
+
+  private async request(
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<{ status: number; body: unknown }> {
     const headers: Record<string, string> = { accept: "application/json" };
     const token = this.settings.token();
     if (token !== undefined) headers.authorization = `Bearer ${token}`;
@@ -123,9 +147,10 @@ export class Api {
       throw new Problem(0, undefined, "The gateway does not answer.", undefined);
     }
     if (!response.ok) throw problem(response, text);
-    if (text === "") return undefined;
+    const { status } = response;
+    if (text === "") return { status, body: undefined };
     try {
-      return JSON.parse(text);
+      return { status, body: JSON.parse(text) };
     } catch {
       throw unreadable();
     }

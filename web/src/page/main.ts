@@ -2,11 +2,12 @@
 
 import "./app.css";
 import "@xterm/xterm/css/xterm.css";
-import { Api, isSessionId, type Role } from "../client/index.ts";
+import { Api, isSessionId, type Role, type Wish } from "../client/index.ts";
 import { type Appearance, loadAppearance, saveAppearance, themeOf } from "./appearance.ts";
 import { appearanceMenu } from "./appearance_menu.ts";
 import { installConstructedStyles } from "./constructed_styles.ts";
 import { button, h } from "./dom.ts";
+import { terminalSize } from "./measure.ts";
 import { sessionsView } from "./sessions_view.ts";
 import { SignIn, takeCode } from "./sign_in.ts";
 import { codeTrouble, signInView, signingInView } from "./sign_in_view.ts";
@@ -21,6 +22,8 @@ class Page {
   private appearance: Appearance = loadAppearance(localStorage);
   private leaveView = () => {};
   private terminal: TerminalView | undefined;
+  /** The session that was started on this page and is to be shown next. */
+  private fresh: string | undefined;
 
   constructor(private readonly host: HTMLElement) {
     this.api = new Api({
@@ -96,11 +99,14 @@ class Page {
       api: this.api,
       open: (id) => this.go({ session: id, role: "driver" }),
       observe: (id) => this.go({ session: id, role: "observer" }),
+      startNew: (wish) => this.startNew(wish),
       signedOut: (code) => this.signIn.refused(code),
     });
   }
 
   private showTerminal(id: string, role: Role): void {
+    const fresh = this.fresh === id;
+    this.fresh = undefined;
     const address = new URL(`/v1/sessions/${id}/attach`, location.href);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     address.hash = "";
@@ -110,12 +116,13 @@ class Page {
         api: this.api,
         id,
         role,
+        fresh,
         appearance: this.appearance,
         renew: () => this.signIn.renew(),
         address: address.href,
         back: () => this.go("list"),
         became: (next) => history.replaceState(null, "", writeRoute({ session: id, role: next })),
-        open: (other) => this.go({ session: other, role: "driver" }),
+        startNew: (wish) => this.startNew(wish),
         signedOut: () => this.signIn.refused(),
       },
       this.menu(),
@@ -125,6 +132,16 @@ class Page {
       this.terminal = undefined;
       view.leave();
     };
+  }
+
+  private async startNew(wish: Wish): Promise<void> {
+    const { leaveView } = this;
+    const size = terminalSize(this.host, this.appearance);
+    const { session, fresh } = await this.api.create({ ...wish, size });
+    // Who has gone elsewhere meanwhile finds it in the list.
+    if (leaveView !== this.leaveView) return;
+    if (fresh) this.fresh = session.id;
+    this.go({ session: session.id, role: "driver" });
   }
 
   private go(route: Route): void {

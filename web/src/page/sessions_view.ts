@@ -1,6 +1,6 @@
 // The list of a person's own sessions, and the way to a new one.
 
-import { type Api, Problem, type Session } from "../client/index.ts";
+import { type Api, Problem, type Session, type Wish } from "../client/index.ts";
 import { button, confirmed, h } from "./dom.ts";
 import { refusalCard } from "./refusal_view.ts";
 import { exitWords, STATES, sessionName, span } from "./words.ts";
@@ -17,6 +17,8 @@ const ENDED_SHOWN = 50;
 export interface SessionsSettings {
   api: Api;
   open: (id: string) => void;
+  /** Starts a session and shows it. */
+  startNew: (wish: Wish) => Promise<void>;
   observe: (id: string) => void;
   /** The token is not good (any more); `code` is the gateway's word for why. */
   signedOut: (code: string | undefined) => void;
@@ -76,12 +78,11 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
     wishTrouble.hidden = true;
     leaveRefusal();
     slot.replaceChildren();
-    const wish: { name?: string; template?: string } = {};
+    const wish: Wish = {};
     if (name.value.trim() !== "") wish.name = name.value.trim();
     if (template.value.trim() !== "") wish.template = template.value.trim();
     try {
-      const session = await api.create(wish);
-      if (!left) settings.open(session.id);
+      await settings.startNew(wish);
     } catch (error) {
       // Told when to come back, or that a limit is reached: a refusal, and no fault.
       const refused =

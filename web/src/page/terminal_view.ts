@@ -11,6 +11,7 @@ import {
   type Session,
   type Status,
   type Stopped,
+  type Wish,
 } from "../client/index.ts";
 import type { Appearance } from "./appearance.ts";
 import { Banners } from "./banners.ts";
@@ -38,6 +39,8 @@ export interface TerminalSettings {
   api: Api;
   id: string;
   role: Role;
+  /** It was started for this view, at this view's size: it is shown from its first byte on. */
+  fresh: boolean;
   appearance: Appearance;
   renew: () => Promise<string | undefined>;
   /** The address of the session's WebSocket. */
@@ -46,7 +49,8 @@ export interface TerminalSettings {
   back: () => void;
   /** The same session in another role: the address follows, the view stays. */
   became: (role: Role) => void;
-  open: (id: string) => void;
+  /** Starts a session and shows it. */
+  startNew: (wish: Wish) => Promise<void>;
   signedOut: () => void;
 }
 
@@ -64,7 +68,6 @@ export class TerminalView {
   private readonly overlay = new Overlay();
   private readonly bar: SessionBar;
   private readonly stage: HTMLElement;
-  private readonly network = h("p", { className: "network", hidden: true });
   private readonly link = h("p", { className: "link-hint", hidden: true });
   private readonly leaveListeners = new AbortController();
   private session: Session | undefined;
@@ -100,7 +103,6 @@ export class TerminalView {
       "main",
       { className: "terminal-view" },
       this.bar.element,
-      this.network,
       this.banners.element,
       this.stage,
     );
@@ -136,6 +138,7 @@ export class TerminalView {
         client: CLIENT,
         freshStream: randomId,
         size: this.screen.size,
+        fresh: settings.fresh,
         chance: Math.random,
       },
       {
@@ -396,12 +399,11 @@ export class TerminalView {
   }
 
   private async again(): Promise<void> {
-    const wish: { name?: string; template?: string } = {};
+    const wish: Wish = {};
     if (this.session?.name !== undefined) wish.name = this.session.name;
     if (this.session?.template !== undefined) wish.template = this.session.template;
     try {
-      const session = await this.settings.api.create(wish);
-      this.settings.open(session.id);
+      await this.settings.startNew(wish);
     } catch (error) {
       this.banners.show(
         "again",
@@ -460,10 +462,6 @@ export class TerminalView {
     // The attachment itself says what is wrong, where something is.
     this.session = await this.settings.api.session(this.settings.id).catch(() => undefined);
     this.showName();
-    if (this.session?.network === "none") {
-      this.network.textContent =
-        "This sandbox has no network: nothing inside can reach the outside, or be reached.";
-      this.network.hidden = false;
-    }
+    if (this.session?.network === "none") this.bar.hasNoNetwork();
   }
 }

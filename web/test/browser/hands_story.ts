@@ -169,6 +169,29 @@ test("who is thrown out of a terminal is told why", { skip: scriptedOnly }, asyn
   await page.context().close();
 });
 
+test("a program begins at the size of the window that it is started from", {
+  skip: scriptedOnly,
+  timeout: 60_000,
+}, async () => {
+  const gateway = scripted as ScriptedGateway;
+  for (const [name, width] of [
+    ["broad", 1500],
+    ["narrow", 390],
+  ] as const) {
+    const page = await freshWindow({ viewport: { width, height: 720 } });
+    await signsIn(page);
+    await opensNew(page, name);
+    await shows(page, "$");
+    await types(page, "add 1 1");
+    await shows(page, "2");
+    const session = [...gateway.sessions.values()].find((one) => one.name === name);
+    assert.equal(session?.sizes.length, 1, `sizes of the ${name} one: ${session?.sizes}`);
+    const driver = [...(session?.channels ?? [])].find(({ attach }) => attach.role === "driver");
+    assert.equal(driver?.attach.output, 0);
+    await page.context().close();
+  }
+});
+
 test("nothing strayed: no error, no breach of the policy, no other host, no breach of the protocol", {
   skip: absent,
 }, () => {
