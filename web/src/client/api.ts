@@ -53,7 +53,7 @@ export interface Wish {
 export class Problem extends Error {
   constructor(
     readonly status: number,
-    /** For machines: `resource_busy`, … */
+    /** For machines: `too_many_sessions`, … */
     readonly code: string | undefined,
     /** For people. */
     readonly detail: string,

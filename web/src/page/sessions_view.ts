@@ -2,7 +2,7 @@
 
 import { type Api, Problem, type Session, type Wish } from "../client/index.ts";
 import { button, confirmed, h } from "./dom.ts";
-import { refusalCard } from "./refusal_view.ts";
+import { type RefusalCard, refusalCard } from "./refusal_view.ts";
 import { exitWords, STATES, sessionName, span } from "./words.ts";
 
 /** The list is fetched again after so many milliseconds for each of its pages, while it can be
@@ -61,7 +61,8 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
   let refreshes = 0;
   let left = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let leaveRefusal = () => {};
+  /** The refusal that is shown, and how many sessions had not ended by then. */
+  let refused: { shown: RefusalCard; code: string | undefined; living: number } | undefined;
 
   const failed = (trouble: HTMLElement, error: unknown) => {
     if (left) return;
@@ -73,11 +74,33 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
     trouble.textContent = error instanceof Problem ? error.detail : "Something went wrong.";
   };
 
-  const create = async () => {
-    start.disabled = true;
-    wishTrouble.hidden = true;
-    leaveRefusal();
+  const putAway = () => {
+    refused?.shown.leave();
+    refused = undefined;
     slot.replaceChildren();
+  };
+
+  const refuse = (problem: Problem) => {
+    const back = () => {
+      putAway();
+      start.focus();
+    };
+    const shown = refusalCard(problem, () => void create(), back);
+    refused = { shown, code: problem.code, living: living(sessions) };
+    slot.replaceChildren(shown.card);
+    shown.card.focus();
+  };
+
+  let creating = false;
+  const create = async () => {
+    if (creating) return;
+    // Not disabled: that would take the focus from under a person's finger.
+    creating = true;
+    start.setAttribute("aria-busy", "true");
+    wishTrouble.hidden = true;
+    const retried = slot.contains(document.activeElement);
+    putAway();
+    if (retried) start.focus();
     const wish: Wish = {};
     if (name.value.trim() !== "") wish.name = name.value.trim();
     if (template.value.trim() !== "") wish.template = template.value.trim();
@@ -85,24 +108,14 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
       await settings.startNew(wish);
     } catch (error) {
       // Told when to come back, or that a limit is reached: a refusal, and no fault.
-      const refused =
+      const refusal =
         error instanceof Problem &&
         (error.status === 429 || error.status === 503 || error.retryAfter !== undefined);
-      if (refused && !left) {
-        const refusal = refusalCard(
-          error,
-          () => void create(),
-          () => {
-            leaveRefusal();
-            slot.replaceChildren();
-            start.focus();
-          },
-        );
-        leaveRefusal = refusal.leave;
-        slot.replaceChildren(refusal.card);
-      } else failed(wishTrouble, error);
+      if (refusal && !left) refuse(error);
+      else failed(wishTrouble, error);
     } finally {
-      start.disabled = false;
+      creating = false;
+      start.removeAttribute("aria-busy");
     }
   };
 
@@ -148,6 +161,9 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
 
   const show = (now = sessions) => {
     sessions = now;
+    if (refused?.code === "too_many_sessions" && living(sessions) < refused.living) {
+      refused.shown.free();
+    }
     const order = (session: Session) => (session.state === "ended" ? 1 : 0);
     const sorted = [...sessions].sort(
       (a, b) => order(a) - order(b) || (b.created ?? 0) - (a.created ?? 0),
@@ -207,9 +223,14 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
   return () => {
     left = true;
     clearTimeout(timer);
-    leaveRefusal();
+    putAway();
     document.removeEventListener("visibilitychange", seen);
   };
+}
+
+/** How many sessions have not ended. */
+function living(sessions: Session[]): number {
+  return sessions.filter(({ state }) => state !== "ended").length;
 }
 
 function item(

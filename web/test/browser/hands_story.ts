@@ -11,6 +11,7 @@ import {
   cable,
   freshWindow,
   opensNew,
+  pictured,
   scripted,
   scriptedOnly,
   setUp,
@@ -190,6 +191,34 @@ test("a program begins at the size of the window that it is started from", {
     assert.equal(driver?.attach.output, 0);
     await page.context().close();
   }
+});
+
+test("who stops a session of theirs may start another at once", {
+  skip: scriptedOnly,
+}, async () => {
+  const gateway = scripted as ScriptedGateway;
+  gateway.open("in-the-way");
+  const page = await freshWindow();
+  await signsIn(page);
+  await page.getByRole("button", { name: "Stop in-the-way" }).waitFor();
+  const detail = "You have as many sessions as you may: stop one first.";
+  gateway.refusal = { status: 429, code: "too_many_sessions", detail, retryAfter: 600 };
+  await page.getByLabel("Name").fill("wanted");
+  await page.getByRole("button", { name: "New session" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "You have as many sessions as you may" }).waitFor();
+  assert.match(await focused(page), /card/);
+  assert.equal(await page.getByText(detail).count(), 0, "it is said once");
+  const retry = page.getByRole("button", { name: "Try again" });
+  assert.ok(await retry.isDisabled());
+  await pictured(page, "33-quota");
+  await page.getByRole("button", { name: "Stop in-the-way" }).click();
+  await page.getByRole("button", { name: "Stop it" }).click();
+  await page.getByText("You can try again now.").waitFor();
+  gateway.refusal = undefined;
+  await retry.click();
+  await attached(page);
+  await page.context().close();
 });
 
 test("nothing strayed: no error, no breach of the policy, no other host, no breach of the protocol", {
