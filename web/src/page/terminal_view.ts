@@ -99,13 +99,7 @@ export class TerminalView {
       stop: () => void this.stop(),
       appearanceMenu,
     });
-    const main = h(
-      "main",
-      { className: "terminal-view" },
-      this.bar.element,
-      this.banners.element,
-      this.stage,
-    );
+    const main = h("main", { className: "terminal-view" }, this.bar.element, this.stage);
     host.append(main);
     this.stage.append(this.start.element, this.link);
 
@@ -129,7 +123,9 @@ export class TerminalView {
     );
     this.surface = this.screen;
     const search = searchBar(this.screen);
-    this.stage.append(search.element);
+    // What is said in passing lies over the terminal: a place of its own would take it from the
+    // program, and give it back a moment later.
+    this.stage.append(h("div", { className: "above" }, this.banners.element, search.element));
     this.screen.onSelection(() => this.bar.hasSelection(this.screen.selection !== ""));
 
     this.connection = new Connection(
@@ -294,6 +290,8 @@ export class TerminalView {
     this.exit = exit;
     this.bar.badge("ended", "ended");
     this.surface.ended();
+    // No program is left to be disturbed, and its last words are not to be covered.
+    this.stage.before(this.banners.element);
     this.banners.hide("clock");
     this.banners.hide("connection");
     this.bar.ended();

@@ -221,6 +221,37 @@ test("who stops a session of theirs may start another at once", {
   await page.context().close();
 });
 
+test("what is said in passing leaves the program's terminal as it is", {
+  skip: scriptedOnly,
+}, async () => {
+  const gateway = scripted as ScriptedGateway;
+  const page = await freshWindow();
+  await signsIn(page);
+  await opensNew(page, "passing");
+  await shows(page, "$");
+  const session = [...gateway.sessions.values()].find(({ name }) => name === "passing");
+  assert.ok(session !== undefined);
+  const before = [...session.sizes];
+  gateway.tell(session.id, { type: "notice", kind: "policy", text: "Maintenance at noon." });
+  await page.getByText("Maintenance at noon.").waitFor();
+  gateway.down = true;
+  cable.cut();
+  await page.locator('[data-banner="connection"]').waitFor();
+  await page.keyboard.press("Control+Shift+F");
+  await pictured(page, "34-passing");
+  await page.keyboard.press("Escape");
+  gateway.down = false;
+  await page
+    .getByRole("button", { name: "Now" })
+    .click({ timeout: 1000 })
+    .catch(() => {});
+  await attached(page);
+  await types(page, "add 20 1");
+  await shows(page, "21");
+  assert.deepEqual(session.sizes, before);
+  await page.context().close();
+});
+
 test("nothing strayed: no error, no breach of the policy, no other host, no breach of the protocol", {
   skip: absent,
 }, () => {
