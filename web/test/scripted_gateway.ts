@@ -8,7 +8,14 @@ import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import { frameToBytes, Kind, parseFromClient } from "../src/client/frame.ts";
 import { OUTPUT_FRAME_MAX } from "../src/client/limits.ts";
-import type { Attach, ExitStatus, FromClient, Starting, ToClient } from "../src/client/messages.ts";
+import type {
+  Attach,
+  Attached,
+  ExitStatus,
+  FromClient,
+  Starting,
+  ToClient,
+} from "../src/client/messages.ts";
 import { asset, json, problem, type Refusal } from "./scripted_answers.ts";
 import { type Channel, freshSession, resize, type Session, view } from "./scripted_session.ts";
 import { agentReads, PROMPT, shellReads } from "./scripted_shell.ts";
@@ -149,6 +156,7 @@ export class ScriptedGateway {
   end(session: Session, exit: ExitStatus): void {
     session.exit = exit;
     session.state = "ended";
+    session.endedAt = Date.now();
     for (const channel of session.channels) this.pump(session, channel);
   }
 
@@ -285,6 +293,10 @@ export class ScriptedGateway {
   private attach(session: Session, channel: Channel): void {
     const { attach, socket } = channel;
     if (socket.readyState !== socket.OPEN) return;
+    if (session.exit !== undefined && attach.role === "observer") {
+      this.seeOff(session, session.exit, channel);
+      return;
+    }
     if (attach.role === "driver" && !this.driverMayCome(session, attach)) {
       socket.close(4409, "another_driver");
       return;
@@ -304,20 +316,9 @@ export class ScriptedGateway {
     if (attach.role === "driver") resize(session, attach.size);
     session.channels.add(channel);
     say(socket, {
-      type: "attached",
-      session: session.id,
-      launch: 1,
-      mode: session.mode,
-      role: attach.role,
+      ...attachedTo(session, attach),
       output: { from, resume: exact || fresh || lines ? "exact" : "keyframe" },
       input: { applied },
-      size: session.size,
-      limits: {
-        window: attach.window,
-        input_frame: 16384,
-        input_unapplied: 1048576,
-        control: 16384,
-      },
     });
     const gap = !exact && (!fresh || lines) && known !== undefined;
     if (gap) say(socket, { type: "gap", from: known, to: from, why: "lost" });
@@ -330,6 +331,20 @@ export class ScriptedGateway {
     }
     this.pump(session, channel);
     this.countObservers(session);
+  }
+
+  /** Its last lines stand for the last screen of a session that has ended. */
+  private seeOff(session: Session, exit: ExitStatus, { attach, socket }: Channel): void {
+    const at = session.output.length;
+    say(socket, {
+      ...attachedTo(session, attach),
+      output: { from: 0, resume: "ended" },
+      input: { applied: 0 },
+    });
+    say(socket, { type: "gap", from: 0, to: at, why: "lost" });
+    send(socket, Kind.Keyframe, at, session.output.subarray(-2048));
+    say(socket, { type: "exit", at, ...exit });
+    socket.close(4410, "session_ended");
   }
 
   /** One driver: the same page replaces itself, another one has to say that it takes over. */
@@ -454,6 +469,19 @@ export class ScriptedGateway {
         return;
     }
   }
+}
+
+function attachedTo(session: Session, attach: Attach): Omit<Attached, "output" | "input"> {
+  const { window, role } = attach;
+  return {
+    type: "attached",
+    session: session.id,
+    launch: 1,
+    mode: session.mode,
+    role,
+    size: session.size,
+    limits: { window, input_frame: 16384, input_unapplied: 1048576, control: 16384 },
+  };
 }
 
 function say(socket: WebSocket, message: ToClient): void {

@@ -25,6 +25,7 @@ export interface Session {
   mode: Mode;
   state: "starting" | "live" | "ended";
   created: number;
+  endedAt?: number;
   output: Buffer;
   /** The oldest byte that is kept. */
   keptFrom: number;
@@ -77,7 +78,7 @@ export function resize(session: Session, { cols, rows }: Session["size"]): void 
 
 /** What the API says of it. */
 export function view(session: Session): object {
-  const { id, name, template, mode, state, created, exit, channels } = session;
+  const { id, name, template, mode, state, created, endedAt, exit, channels } = session;
   return {
     id,
     ...(name === undefined ? {} : { name }),
@@ -89,6 +90,8 @@ export function view(session: Session): object {
     attached: [...channels].some((one) => one.attach.role === "driver"),
     observers: [...channels].filter((one) => one.attach.role === "observer").length,
     network: "none",
-    ...(exit === undefined ? {} : { ended: exit }),
+    ...(exit === undefined
+      ? {}
+      : { ended: { ...exit, at: new Date(endedAt ?? Date.now()).toISOString() } }),
   };
 }

@@ -39,6 +39,8 @@ export interface Session {
   network?: string;
   /** How it ended. */
   exit?: ExitStatus;
+  /** When it ended, in milliseconds since 1970. */
+  endedAt?: number;
 }
 
 /** What a session is to be. */
@@ -199,8 +201,13 @@ export function readSession(value: unknown): Session {
   if (typeof network === "string") session.network = network;
   const created = readTime(fields.created_at ?? fields.created);
   if (created !== undefined) session.created = created;
-  const exit = readExitStatus(fields.exit ?? fields.ended);
-  if (exit !== undefined) session.exit = exit;
+  const ended = fields.exit ?? fields.ended;
+  const exit = readExitStatus(ended);
+  if (exit !== undefined) {
+    session.exit = exit;
+    const endedAt = readTime((ended as Fields).at);
+    if (endedAt !== undefined) session.endedAt = endedAt;
+  }
   return session;
 }
 

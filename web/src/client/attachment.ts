@@ -308,7 +308,7 @@ export class Attachment {
       this.fault(`input cannot go on from ${input.applied}`);
       return;
     }
-    this.status({ state: "attached", role: attached.role, launch, mode });
+    this.status({ state: "attached", role: attached.role, launch, mode, over });
     this.draw(this.reading.attached(attached, this.window), now);
     if (!this.visible) this.send({ type: "visible", yes: false });
     this.requests.again(now);

@@ -240,7 +240,9 @@ function item(
 ): HTMLElement {
   const title = sessionName(session);
   const facts = [session.template ?? "", session.mode === "lines" ? "lines" : ""];
-  if (session.created !== undefined) facts.push(`${span(Date.now() - session.created)} old`);
+  const { created, endedAt } = session;
+  if (endedAt !== undefined) facts.push(`ended ${span(Date.now() - endedAt)} ago`);
+  else if (created !== undefined) facts.push(`${span(Date.now() - created)} old`);
   if (session.attached) facts.push("open in a window");
   const acts: HTMLElement[] = [];
   const act = (label: string, click: () => void, look = "") => {
@@ -249,7 +251,8 @@ function item(
     one.dataset.focus = `${label} ${session.id}`;
     acts.push(one);
   };
-  if (session.state !== "ended" && session.state !== "stopping") {
+  if (session.state === "ended") act("Show", () => settings.observe(session.id));
+  else if (session.state !== "stopping") {
     act("Open", () => settings.open(session.id), "primary");
     act("Watch", () => settings.observe(session.id));
     act("Stop", () => stop(session), "quiet-danger");

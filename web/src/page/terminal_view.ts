@@ -74,6 +74,8 @@ export class TerminalView {
   private role: Role;
   private appearance: Appearance;
   private everAttached = false;
+  /** It had ended when it was opened: its last screen is what there is to show. */
+  private shown = false;
   private exit: ExitStatus | undefined;
   private quiet: ReturnType<typeof setTimeout> | undefined;
 
@@ -190,7 +192,7 @@ export class TerminalView {
   private hear(said: Said): void {
     switch (said.do) {
       case "draw":
-        if (said.what.draw === "gap") {
+        if (said.what.draw === "gap" && !this.shown) {
           this.remarks.gap(said.what.to - said.what.from, said.what.why);
         }
         this.surface.draw(said.what);
@@ -244,6 +246,7 @@ export class TerminalView {
         }
         return;
       case "attached":
+        this.shown = status.over && !this.everAttached;
         this.everAttached = true;
         this.bar.badge("live", status.role === "observer" ? "watching" : "connected");
         this.start.hide();

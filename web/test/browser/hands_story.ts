@@ -12,6 +12,7 @@ import {
   freshWindow,
   opensNew,
   pictured,
+  SHELL,
   scripted,
   scriptedOnly,
   setUp,
@@ -249,6 +250,29 @@ test("what is said in passing leaves the program's terminal as it is", {
   await types(page, "add 20 1");
   await shows(page, "21");
   assert.deepEqual(session.sizes, before);
+  await page.context().close();
+});
+
+test("the last screen of a session that has ended is shown to who asks for it", {
+  skip: absent,
+  timeout: 60_000,
+}, async () => {
+  const page = await freshWindow();
+  await signsIn(page);
+  await opensNew(page, "bygone");
+  await shows(page, "$");
+  await types(page, SHELL.sum(5000, 55));
+  await shows(page, "5055");
+  await types(page, "exit 3");
+  await page.locator('[data-banner="exit"]').waitFor();
+  await page.getByRole("button", { name: "‹ Sessions" }).click();
+  const item = page.locator(".session", { hasText: /^bygone/ }).first();
+  await item.getByText(/ended \d+ s ago/).waitFor();
+  await item.getByRole("button", { name: "Show bygone" }).click();
+  await page.locator('[data-banner="exit"]', { hasText: "Exit code 3." }).waitFor();
+  await shows(page, "5055");
+  assert.equal(await page.locator('[data-banner="gap"]').count(), 0);
+  await pictured(page, "35-bygone");
   await page.context().close();
 });
 
