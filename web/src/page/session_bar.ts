@@ -119,7 +119,7 @@ export class SessionBar {
     for (const one of [this.copyButton, this.pasteButton, this.searchButton]) one.remove();
   }
 
-  /** Nothing more can be done in the session. */
+  /** Nothing can be done in the session from here (any more). */
   ended(): void {
     this.takeOverButton.hidden = true;
     this.pasteButton.hidden = true;

@@ -108,7 +108,7 @@ export class TerminalView {
     this.screen = new Screen(
       terminal,
       {
-        typed: (typed) => this.connection.tell({ on: "typed", bytes: typed }),
+        typed: (typed) => this.typed(typed),
         drew: (mark) => this.connection.tell({ on: "drew", mark }),
         resized: (size) => this.whenReady(() => this.connection.tell({ on: "resized", size })),
         titled: (title) => {
@@ -202,7 +202,7 @@ export class TerminalView {
         return;
       case "notice":
         if (said.notice.kind === "observers") this.bar.watchers(said.notice.count);
-        else this.remarks.notice(said.notice, this.role === "driver");
+        else this.remarks.notice(said.notice, this.work);
         return;
       case "exit":
         this.exited(said.status);
@@ -262,7 +262,7 @@ export class TerminalView {
         this.bar.badge("severed", "disconnected");
         this.bar.latency(undefined);
         this.reconnecting("Connection lost.", [
-          { label: "Now", click: () => this.connection.tell({ on: "hurry" }), primary: true },
+          { label: "Try now", click: () => this.connection.tell({ on: "hurry" }), primary: true },
         ]);
         this.banners.countDown(
           "connection",
@@ -295,7 +295,7 @@ export class TerminalView {
     this.surface.ended();
     // No program is left to be disturbed, and its last words are not to be covered.
     this.stage.before(this.banners.element);
-    this.banners.hide("clock");
+    this.remarks.over();
     this.banners.hide("connection");
     this.bar.ended();
     const words = exit.detail === undefined ? exitWords(exit) : `${exitWords(exit)} ${exit.detail}`;
@@ -319,6 +319,7 @@ export class TerminalView {
       "disconnected",
     );
     this.surface.ended();
+    this.bar.ended();
     if (stopped.why === "ended" || stopped.why === "idle") {
       void this.explainEnd(stopped);
       return;
@@ -356,6 +357,17 @@ export class TerminalView {
   }
 
   // ── What a person can do ──
+
+  private typed(bytes: Uint8Array): void {
+    if (this.role === "driver") this.remarks.worked();
+    this.connection.tell({ on: "typed", bytes });
+  }
+
+  /** What a person does in the session, where they may do anything. */
+  private get work(): "key" | "line" | undefined {
+    if (this.role !== "driver") return undefined;
+    return this.surface === this.screen ? "key" : "line";
+  }
 
   private attachAs(role: Role): void {
     this.overlay.hide();
@@ -438,7 +450,7 @@ export class TerminalView {
   private speaksByLines(): void {
     const lines = new LinesScreen(
       {
-        typed: (typed) => this.connection.tell({ on: "typed", bytes: typed }),
+        typed: (typed) => this.typed(typed),
         drew: (mark) => this.connection.tell({ on: "drew", mark }),
       },
       this.appearance,

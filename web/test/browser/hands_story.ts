@@ -57,6 +57,9 @@ test("whoever goes on typing when the session is taken over takes nothing back",
   await attached(other);
 
   await page.getByRole("heading", { name: "This session is open elsewhere" }).waitFor();
+  for (const name of ["Paste", "Signal", "Stop"]) {
+    assert.equal(await page.getByRole("button", { name, exact: true }).isVisible(), false, name);
+  }
   // Tab leads to a button, Space and Enter press one.
   for (const key of ["a", "Tab", "Tab", "Tab", "Space", "b", "Enter", "Space", "Enter"]) {
     await page.keyboard.press(key);
@@ -243,7 +246,7 @@ test("what is said in passing leaves the program's terminal as it is", {
   await page.keyboard.press("Escape");
   gateway.down = false;
   await page
-    .getByRole("button", { name: "Now" })
+    .getByRole("button", { name: "Try now" })
     .click({ timeout: 1000 })
     .catch(() => {});
   await attached(page);
@@ -273,6 +276,40 @@ test("the last screen of a session that has ended is shown to who asks for it", 
   await shows(page, "5055");
   assert.equal(await page.locator('[data-banner="gap"]').count(), 0);
   await pictured(page, "35-bygone");
+  await page.context().close();
+});
+
+test("a key keeps an idle session, and its warning goes; a longest life is not kept so", {
+  skip: scriptedOnly,
+}, async () => {
+  const gateway = scripted as ScriptedGateway;
+  const page = await freshWindow();
+  await signsIn(page);
+  await opensNew(page, "drowsy");
+  await shows(page, "$");
+  const session = [...gateway.sessions.values()].find(({ name }) => name === "drowsy");
+  assert.ok(session !== undefined);
+  gateway.tell(session.id, { type: "notice", kind: "lifetime_warning", seconds: 300 });
+  gateway.tell(session.id, { type: "notice", kind: "idle_warning", seconds: 56 });
+  await page.getByText("Nobody works here: any key keeps this session.").waitFor();
+  await page.getByText(/It stops in 5\d s/).waitFor();
+  await pictured(page, "36-drowsy");
+  await page.keyboard.press("Space");
+  await page.locator('[data-banner="idle"]').waitFor({ state: "detached" });
+  await page.locator('[data-banner="lifetime"]').waitFor();
+  await page.context().close();
+});
+
+test("a menu closes on a press anywhere else", { skip: scriptedOnly }, async () => {
+  const page = await freshWindow();
+  await signsIn(page);
+  await opensNew(page, "menus");
+  await page.getByRole("button", { name: "Appearance" }).click();
+  const panel = page.locator("#appearance-panel");
+  await panel.getByText("Font size").click();
+  assert.ok(await panel.isVisible());
+  await page.locator(".bar .name").click();
+  await panel.waitFor({ state: "hidden" });
   await page.context().close();
 });
 

@@ -155,7 +155,7 @@ test("a lost gateway is announced with a countdown, and the session goes on wher
   await page.keyboard.press("Enter");
   await page
     .locator('[data-banner="connection"]')
-    .getByRole("button", { name: "Now" })
+    .getByRole("button", { name: "Try now" })
     .click({ timeout: 1000 })
     .catch(() => {});
   await shows(page, "42");
@@ -313,7 +313,7 @@ test("output that is gone is announced, and the newest screen is shown", {
   gateway.down = false;
   await page
     .locator('[data-banner="connection"]')
-    .getByRole("button", { name: "Now" })
+    .getByRole("button", { name: "Try now" })
     .click({ timeout: 1000 })
     .catch(() => {});
   await page.getByText("of output were not kept").waitFor();
