@@ -90,7 +90,10 @@ export class Remarks {
   }
 
   private warn(name: string, words: string, seconds: number, drives: boolean): void {
-    const acts = drives ? [{ label: "Extend", click: this.extend, primary: true }] : [];
+    // It lies over the terminal: who has read it may put it away.
+    const dismiss = { label: "Dismiss", click: () => this.banners.hide(name) };
+    const extend = { label: "Extend", click: this.extend, primary: true };
+    const acts = drives ? [dismiss, extend] : [dismiss];
     this.banners.show(name, "warning", words, acts);
     this.banners.countDown(name, performance.now() + seconds * 1000, (left) =>
       left > 90 ? `It stops in ${Math.ceil(left / 60)} minutes.` : `It stops in ${left} s.`,

@@ -9,7 +9,14 @@ import { WebglAddon } from "@xterm/addon-webgl";
 import { Terminal } from "@xterm/xterm";
 import { type Draw, legalSize, type Mark, type Size } from "../client/index.ts";
 import { AnswerGate } from "./answer_gate.ts";
-import { type Appearance, TERMINAL_FONT, THEMES, themeOf } from "./appearance.ts";
+import {
+  type Appearance,
+  FOUND,
+  TERMINAL_FONT,
+  THEMES,
+  type ThemeName,
+  themeOf,
+} from "./appearance.ts";
 import { lineHeight } from "./line_height.ts";
 import type { Surface } from "./surface.ts";
 
@@ -49,6 +56,8 @@ export class Screen implements Surface {
   private fits = true;
   private replaysSizes = false;
   private fontSize: number;
+  private theme: ThemeName = "dark";
+  private searching = false;
 
   constructor(
     private readonly host: HTMLElement,
@@ -158,11 +167,11 @@ export class Screen implements Surface {
 
   wear(appearance: Appearance): void {
     const { options } = this.terminal;
-    const theme = themeOf(appearance, window);
-    options.theme = { ...THEMES[theme] };
+    this.theme = themeOf(appearance, window);
+    this.colour();
     // Programs choose pairs of colours that nobody can read; who asked for contrast gets it (WCAG
     // 2, level AAA).
-    options.minimumContrastRatio = theme === "contrast" ? 7 : 1;
+    options.minimumContrastRatio = this.theme === "contrast" ? 7 : 1;
     this.fontSize = appearance.fontSize;
     this.letters(appearance.fontSize);
     options.screenReaderMode = appearance.screenReader;
@@ -177,12 +186,17 @@ export class Screen implements Surface {
 
   /** Finds the next or previous match; false where there is none. */
   find(text: string, direction: "next" | "previous"): boolean {
+    if (!this.searching) {
+      this.searching = true;
+      this.colour();
+    }
+    const { all, current } = FOUND[this.theme];
     const options = {
       decorations: {
-        matchBackground: "#7a6a1f",
-        matchOverviewRuler: "#e2c376",
-        activeMatchBackground: "#c98a1b",
-        activeMatchColorOverviewRuler: "#ffb74d",
+        matchBackground: all,
+        matchOverviewRuler: current,
+        activeMatchBackground: current,
+        activeMatchColorOverviewRuler: current,
       },
     };
     return direction === "next"
@@ -190,7 +204,17 @@ export class Screen implements Surface {
       : this.finder.findPrevious(text, options);
   }
 
+  /** Told which of how many matches a person has got to, from 1 on; 0 where there are too many to
+   * say. */
+  onFound(listener: (which: number, count: number) => void): void {
+    this.finder.onDidChangeResults(({ resultIndex, resultCount }) =>
+      listener(resultIndex + 1, resultCount),
+    );
+  }
+
   endSearch(): void {
+    this.searching = false;
+    this.colour();
     this.finder.clearDecorations();
     this.terminal.clearSelection();
   }
@@ -223,6 +247,17 @@ export class Screen implements Surface {
   private resize(size: Size): void {
     const { cols, rows } = this.terminal;
     if (cols !== size.cols || rows !== size.rows) this.terminal.resize(size.cols, size.rows);
+  }
+
+  private colour(): void {
+    const { current, currentText } = FOUND[this.theme];
+    // The match that a person has got to is selected, and a selection is painted over all else.
+    const selection = {
+      selectionBackground: current,
+      selectionInactiveBackground: current,
+      selectionForeground: currentText,
+    };
+    this.terminal.options.theme = { ...THEMES[this.theme], ...(this.searching ? selection : {}) };
   }
 
   /** Text of this size, and rows that have room for it. */
