@@ -19,6 +19,7 @@ import {
 } from "./appearance.ts";
 import { lineHeight } from "./line_height.ts";
 import type { Surface } from "./surface.ts";
+import type { TouchKey, TouchKeys } from "./touch_keys.ts";
 
 /** Clears an unfinished character and sequence, then the whole terminal (CAN, RIS), in order with
  * what is written before and after. */
@@ -33,6 +34,8 @@ const FONT_SIZE_SMALLEST = 6;
 /** What a screen tells its owner. */
 export interface ScreenEvents {
   typed: (bytes: Uint8Array) => void;
+  /** What is about to be typed, as it is to be sent. */
+  typing: (text: string) => string;
   drew: (mark: Mark) => void;
   resized: (size: Size) => void;
   titled: (title: string) => void;
@@ -95,7 +98,7 @@ export class Screen implements Surface {
         if (url !== undefined) openLink(url);
       }),
     );
-    this.terminal.onData((text) => this.gate.said(text));
+    this.terminal.onData((text) => this.gate.said(events.typing(text)));
     // Mouse reports of the oldest kind are bytes, not text; only a person makes them.
     this.terminal.onBinary((text) =>
       events.typed(Uint8Array.from(text, (byte) => byte.charCodeAt(0) & 0xff)),
@@ -227,6 +230,11 @@ export class Screen implements Surface {
   /** As if it had come from the keyboard, bracketed where the program asks for that. */
   paste(text: string): void {
     this.terminal.paste(text);
+  }
+
+  /** A key that the machine's own keyboard lacks. */
+  press(key: TouchKey, keys: TouchKeys): void {
+    this.terminal.input(keys.key(key, this.terminal.modes.applicationCursorKeysMode));
   }
 
   onSelection(listener: () => void): void {

@@ -16,6 +16,7 @@ import {
 import type { Appearance } from "./appearance.ts";
 import { Banners } from "./banners.ts";
 import { button, confirmed, h } from "./dom.ts";
+import { keyRow } from "./key_row.ts";
 import { LinesScreen } from "./lines_screen.ts";
 import { Overlay } from "./overlay.ts";
 import { refusalCard } from "./refusal_view.ts";
@@ -26,6 +27,7 @@ import { SessionBar } from "./session_bar.ts";
 import { StartPanel } from "./start_panel.ts";
 import { stoppedCard } from "./stopped_card.ts";
 import type { Surface } from "./surface.ts";
+import { TouchKeys } from "./touch_keys.ts";
 import { exitWords, sessionName } from "./words.ts";
 
 /** A lost connection that comes back within so many milliseconds is not worth a word. */
@@ -68,6 +70,8 @@ export class TerminalView {
   private readonly overlay = new Overlay();
   private readonly bar: SessionBar;
   private readonly stage: HTMLElement;
+  private readonly touchKeys = new TouchKeys();
+  private readonly keys = keyRow(this.touchKeys, (key) => this.screen.press(key, this.touchKeys));
   private readonly link = h("p", { className: "link-hint", hidden: true });
   private readonly leaveListeners = new AbortController();
   private session: Session | undefined;
@@ -101,7 +105,7 @@ export class TerminalView {
       stop: () => void this.stop(),
       appearanceMenu,
     });
-    const main = h("main", { className: "terminal-view" }, this.bar.element, this.stage);
+    const main = h("main", { className: "terminal-view" }, this.bar.element, this.stage, this.keys);
     host.append(main);
     this.stage.append(this.start.element, this.link);
 
@@ -109,6 +113,7 @@ export class TerminalView {
       terminal,
       {
         typed: (typed) => this.typed(typed),
+        typing: (text) => this.touchKeys.typed(text),
         drew: (mark) => this.connection.tell({ on: "drew", mark }),
         resized: (size) => this.whenReady(() => this.connection.tell({ on: "resized", size })),
         titled: (title) => {
@@ -293,6 +298,7 @@ export class TerminalView {
     this.exit = exit;
     this.bar.badge("ended", "ended");
     this.surface.ended();
+    this.keys.hidden = true;
     // No program is left to be disturbed, and its last words are not to be covered.
     this.stage.before(this.banners.element);
     this.remarks.over();
@@ -458,6 +464,7 @@ export class TerminalView {
     this.screen.dispose();
     this.stage.querySelector(".terminal-host")?.replaceWith(lines.element);
     this.bar.hasNoTerminal();
+    this.keys.remove();
     this.surface = lines;
   }
 
@@ -465,6 +472,7 @@ export class TerminalView {
     if (this.role !== role) this.settings.became(role);
     this.role = role;
     this.bar.becomes(role);
+    this.keys.hidden = role !== "driver";
   }
 
   private showName(): void {

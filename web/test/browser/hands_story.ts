@@ -11,6 +11,7 @@ import {
   cable,
   freshWindow,
   opensNew,
+  PATIENCE,
   pictured,
   SHELL,
   scripted,
@@ -310,6 +311,40 @@ test("a menu closes on a press anywhere else", { skip: scriptedOnly }, async () 
   assert.ok(await panel.isVisible());
   await page.locator(".bar .name").click();
   await panel.waitFor({ state: "hidden" });
+  await page.context().close();
+});
+
+test("a touch screen has the keys that its keyboard lacks, and room for the terminal", {
+  skip: scriptedOnly,
+}, async () => {
+  const gateway = scripted as ScriptedGateway;
+  const page = await freshWindow({
+    viewport: { width: 390, height: 720 },
+    hasTouch: true,
+    isMobile: true,
+  });
+  await signsIn(page);
+  await opensNew(page, "phone");
+  await shows(page, "$");
+  const session = [...gateway.sessions.values()].find(({ name }) => name === "phone");
+  assert.ok(session !== undefined);
+  await page.getByRole("button", { name: "Up", exact: true }).tap();
+  await page.getByRole("button", { name: "Ctrl", exact: true }).tap();
+  await page.locator('button[aria-pressed="true"]', { hasText: "Ctrl" }).waitFor();
+  await page.keyboard.type("a");
+  await page.locator('button[aria-pressed="false"]', { hasText: "Ctrl" }).waitFor();
+  await page.keyboard.type("b");
+  for (let late = Date.now() + PATIENCE; !session.typed.includes("b"); ) {
+    assert.ok(Date.now() < late, "never typed");
+    await page.waitForTimeout(20);
+  }
+  assert.equal(session.typed.toString("latin1"), "\x1b[A\x01b");
+  assert.equal(session.sizes.length, 1, `${session.sizes}`);
+  await pictured(page, "46-phone");
+  const room = await page.evaluate(() => document.querySelector(".stage")?.clientHeight ?? 0);
+  assert.ok(room > 600, `${room} of 720 px`);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.equal(wide, 390);
   await page.context().close();
 });
 
