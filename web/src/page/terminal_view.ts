@@ -326,6 +326,7 @@ export class TerminalView {
     );
     this.surface.ended();
     this.bar.ended();
+    this.keys.hidden = true;
     if (stopped.why === "ended" || stopped.why === "idle") {
       void this.explainEnd(stopped);
       return;
