@@ -7,6 +7,17 @@ import { test } from "node:test";
 import { Kind } from "../src/client/frame.ts";
 import { live, Scene, STREAMS, started } from "./scene.ts";
 
+test("who has started a session reads it from its first byte on", () => {
+  const scene = new Scene("driver", 0.5, undefined, true);
+  scene.on({ on: "start" });
+  scene.connects().attaches().gets(Kind.Data, 0, "welcome").draws();
+  assert.deepEqual([scene.said[0]?.launch, scene.said[0]?.output], [1, 0]);
+  assert.equal(scene.text, "welcome");
+  // It may have been started anew meanwhile: that is another beginning, and no fault.
+  scene.closes(4502).connects().attaches({ launch: 2 }).gets(Kind.Data, 0, "again");
+  assert.equal(scene.text, "welcomeagain");
+});
+
 test("attach comes first, and nothing else before attached", () => {
   const scene = started().types("ls\r");
   assert.deepEqual(

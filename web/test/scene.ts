@@ -30,6 +30,7 @@ export class Scene {
     readonly role: Role = "driver",
     chance = 0.5,
     window?: number,
+    fresh = false,
   ) {
     this.attachment = new Attachment({
       role,
@@ -38,6 +39,7 @@ export class Scene {
       size: { cols: 120, rows: 40 },
       chance: () => chance,
       ...(window === undefined ? {} : { window }),
+      fresh,
     });
   }
 

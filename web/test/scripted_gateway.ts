@@ -8,10 +8,22 @@ import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import { frameToBytes, Kind, parseFromClient } from "../src/client/frame.ts";
 import { OUTPUT_FRAME_MAX } from "../src/client/limits.ts";
-import type { Attach, ExitStatus, FromClient, Starting, ToClient } from "../src/client/messages.ts";
+import type {
+  Attach,
+  Attached,
+  ExitStatus,
+  FromClient,
+  Starting,
+  ToClient,
+} from "../src/client/messages.ts";
 import { asset, json, problem, type Refusal } from "./scripted_answers.ts";
-import { type Channel, freshSession, type Session, view } from "./scripted_session.ts";
+import { type Channel, freshSession, resize, type Session, view } from "./scripted_session.ts";
 import { agentReads, PROMPT, shellReads } from "./scripted_shell.ts";
+
+/** The bodies of all requests in one. */
+type Body = Partial<Record<"code" | "name" | "template" | "role", string>> & {
+  size?: { cols: number; rows: number };
+};
 
 /** Sessions, their shells, and whoever is attached. */
 export class ScriptedGateway {
@@ -86,6 +98,11 @@ export class ScriptedGateway {
     return token;
   }
 
+  /** No token is good any more, as when the issuer has another key. */
+  forgetTokens(): void {
+    this.tokens.clear();
+  }
+
   /** A live session with a shell that has printed its prompt. */
   open(name?: string, state: Session["state"] = "live"): Session {
     const session = freshSession(name, state);
@@ -139,6 +156,7 @@ export class ScriptedGateway {
   end(session: Session, exit: ExitStatus): void {
     session.exit = exit;
     session.state = "ended";
+    session.endedAt = Date.now();
     for (const channel of session.channels) this.pump(session, channel);
   }
 
@@ -156,7 +174,7 @@ export class ScriptedGateway {
     }
     let text = "";
     for await (const chunk of request) text += String(chunk);
-    const body = (text === "" ? {} : JSON.parse(text)) as Record<string, string>;
+    const body = (text === "" ? {} : JSON.parse(text)) as Body;
     if (url.pathname === "/dev/sign-in") {
       if (!this.codes.delete(body.code ?? "")) {
         problem(response, {
@@ -179,12 +197,7 @@ export class ScriptedGateway {
     this.api(request.method ?? "", url, body, response);
   }
 
-  private api(
-    method: string,
-    url: URL,
-    body: Record<string, string>,
-    response: ServerResponse,
-  ): void {
+  private api(method: string, url: URL, body: Body, response: ServerResponse): void {
     const [, , , id, what] = url.pathname.split("/");
     if (id === undefined) {
       if (method === "GET") {
@@ -198,6 +211,7 @@ export class ScriptedGateway {
       const state = this.phases.length > 0 ? "starting" : "live";
       const lines = body.template === "lines";
       const session = lines ? this.openLines(body.name) : this.open(body.name, state);
+      if (body.size !== undefined) resize(session, body.size);
       json(response, 201, view(session));
       return;
     }
@@ -279,6 +293,10 @@ export class ScriptedGateway {
   private attach(session: Session, channel: Channel): void {
     const { attach, socket } = channel;
     if (socket.readyState !== socket.OPEN) return;
+    if (session.exit !== undefined && attach.role === "observer") {
+      this.seeOff(session, session.exit, channel);
+      return;
+    }
     if (attach.role === "driver" && !this.driverMayCome(session, attach)) {
       socket.close(4409, "another_driver");
       return;
@@ -295,23 +313,12 @@ export class ScriptedGateway {
     channel.acked = from;
     channel.received = applied;
     session.applied.set(attach.input_stream, applied);
-    if (attach.role === "driver") session.size = attach.size;
+    if (attach.role === "driver") resize(session, attach.size);
     session.channels.add(channel);
     say(socket, {
-      type: "attached",
-      session: session.id,
-      launch: 1,
-      mode: session.mode,
-      role: attach.role,
+      ...attachedTo(session, attach),
       output: { from, resume: exact || fresh || lines ? "exact" : "keyframe" },
       input: { applied },
-      size: session.size,
-      limits: {
-        window: attach.window,
-        input_frame: 16384,
-        input_unapplied: 1048576,
-        control: 16384,
-      },
     });
     const gap = !exact && (!fresh || lines) && known !== undefined;
     if (gap) say(socket, { type: "gap", from: known, to: from, why: "lost" });
@@ -324,6 +331,20 @@ export class ScriptedGateway {
     }
     this.pump(session, channel);
     this.countObservers(session);
+  }
+
+  /** Its last lines stand for the last screen of a session that has ended. */
+  private seeOff(session: Session, exit: ExitStatus, { attach, socket }: Channel): void {
+    const at = session.output.length;
+    say(socket, {
+      ...attachedTo(session, attach),
+      output: { from: 0, resume: "ended" },
+      input: { applied: 0 },
+    });
+    say(socket, { type: "gap", from: 0, to: at, why: "lost" });
+    send(socket, Kind.Keyframe, at, session.output.subarray(-2048));
+    say(socket, { type: "exit", at, ...exit });
+    socket.close(4410, "session_ended");
   }
 
   /** One driver: the same page replaces itself, another one has to say that it takes over. */
@@ -427,7 +448,7 @@ export class ScriptedGateway {
         say(channel.socket, { type: "pong", t: message.t });
         return;
       case "resize":
-        session.size = { cols: message.cols, rows: message.rows };
+        resize(session, message);
         for (const { socket, sent } of session.channels) {
           say(socket, { type: "size", ...session.size, at: sent });
         }
@@ -448,6 +469,19 @@ export class ScriptedGateway {
         return;
     }
   }
+}
+
+function attachedTo(session: Session, attach: Attach): Omit<Attached, "output" | "input"> {
+  const { window, role } = attach;
+  return {
+    type: "attached",
+    session: session.id,
+    launch: 1,
+    mode: session.mode,
+    role,
+    size: session.size,
+    limits: { window, input_frame: 16384, input_unapplied: 1048576, control: 16384 },
+  };
 }
 
 function say(socket: WebSocket, message: ToClient): void {

@@ -25,6 +25,7 @@ export interface Session {
   mode: Mode;
   state: "starting" | "live" | "ended";
   created: number;
+  endedAt?: number;
   output: Buffer;
   /** The oldest byte that is kept. */
   keptFrom: number;
@@ -37,6 +38,8 @@ export interface Session {
   signals: Signal[];
   channels: Set<Channel>;
   size: { cols: number; rows: number };
+  /** The sizes that its terminal has had. */
+  sizes: string[];
   exit?: ExitStatus;
 }
 
@@ -62,12 +65,20 @@ export function freshSession(
     signals: [],
     channels: new Set(),
     size: { cols: 80, rows: 24 },
+    sizes: [],
   };
+}
+
+/** Its terminal has this size. */
+export function resize(session: Session, { cols, rows }: Session["size"]): void {
+  session.size = { cols, rows };
+  const words = `${cols} × ${rows}`;
+  if (session.sizes.at(-1) !== words) session.sizes.push(words);
 }
 
 /** What the API says of it. */
 export function view(session: Session): object {
-  const { id, name, template, mode, state, created, exit, channels } = session;
+  const { id, name, template, mode, state, created, endedAt, exit, channels } = session;
   return {
     id,
     ...(name === undefined ? {} : { name }),
@@ -79,6 +90,8 @@ export function view(session: Session): object {
     attached: [...channels].some((one) => one.attach.role === "driver"),
     observers: [...channels].filter((one) => one.attach.role === "observer").length,
     network: "none",
-    ...(exit === undefined ? {} : { ended: exit }),
+    ...(exit === undefined
+      ? {}
+      : { ended: { ...exit, at: new Date(endedAt ?? Date.now()).toISOString() } }),
   };
 }

@@ -68,3 +68,36 @@ test("a gateway that does not answer ends no sign-in, one that says no does", as
   assert.equal(await signIn.renew(), undefined);
   assert.equal(signIn.token, undefined);
 });
+
+test("who is signed out is told why", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const no = (code: string) => () => Response.json({ code }, { status: 401 });
+  for (const [code, words] of [
+    ["token_key", /does not accept your sign-in any more/],
+    ["token_expired", /has run out/],
+  ] as const) {
+    const signIn = await signedIn(no(code));
+    const told: (string | undefined)[] = [];
+    signIn.changed = (_, why) => told.push(why);
+    await signIn.renew();
+    // The page that asked for it hears of it, too.
+    signIn.refused();
+    assert.equal(told.length, 1);
+    assert.match(told[0] ?? "", words);
+  }
+});
+
+test("a token that was never good has not run out", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const signIn = await signedIn();
+  const claims = Buffer.from('{"sub":"ada"}').toString("base64url");
+  assert.equal(signIn.withToken(`e30.${claims}.AAAA`), undefined);
+  let told: string | undefined;
+  signIn.changed = (_, why) => {
+    told = why;
+  };
+  signIn.refused("token_signature");
+  assert.equal(told, "The gateway did not accept this token.");
+  signIn.out();
+  assert.equal(told, undefined);
+});

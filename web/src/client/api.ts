@@ -1,7 +1,14 @@
 // The gateway's REST interface as far as a person's page needs it. Knows no view and stores
 // nothing: the token is asked for at each call.
 
-import { type ExitStatus, isSessionId, type Mode, type Role, readExitStatus } from "./messages.ts";
+import {
+  type ExitStatus,
+  isSessionId,
+  type Mode,
+  type Role,
+  readExitStatus,
+  type Size,
+} from "./messages.ts";
 
 /** How long a request may take, in milliseconds. */
 const REQUEST_MILLIS = 15_000;
@@ -32,13 +39,23 @@ export interface Session {
   network?: string;
   /** How it ended. */
   exit?: ExitStatus;
+  /** When it ended, in milliseconds since 1970. */
+  endedAt?: number;
+}
+
+/** What a session is to be. */
+export interface Wish {
+  name?: string;
+  template?: string;
+  /** Of its terminal, from its program's first line on. */
+  size?: Size;
 }
 
 /** Why a request failed: RFC 9457, or nobody answered (`status` 0). */
 export class Problem extends Error {
   constructor(
     readonly status: number,
-    /** For machines: `resource_busy`, … */
+    /** For machines: `too_many_sessions`, … */
     readonly code: string | undefined,
     /** For people. */
     readonly detail: string,
@@ -83,9 +100,10 @@ export class Api {
     return readSession(await this.call("GET", `/v1/sessions/${id}`));
   }
 
-  /** Starts a session, or finds the caller's live one of that name. */
-  async create(wish: { name?: string; template?: string; size?: object }): Promise<Session> {
-    return readSession(await this.call("POST", "/v1/sessions", wish));
+  /** Starts a session, or finds the caller's live one of that name; `fresh` where it was started. */
+  async create(wish: Wish): Promise<{ session: Session; fresh: boolean }> {
+    const { status, body } = await this.request("POST", "/v1/sessions", wish);
+    return { session: readSession(body), fresh: status === 201 };
   }
 
   async stop(id: string): Promise<void> {
@@ -102,6 +120,14 @@ export class Api {
 
   /** One request with the bearer token, where there is one. */
   async call(method: string, path: string, body?: unknown): Promise<unknown> {
+    return (await this.request(method, path, body)).body;
+  }
+
+  private async request(
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<{ status: number; body: unknown }> {
     const headers: Record<string, string> = { accept: "application/json" };
     const token = this.settings.token();
     if (token !== undefined) headers.authorization = `Bearer ${token}`;
@@ -123,9 +149,10 @@ export class Api {
       throw new Problem(0, undefined, "The gateway does not answer.", undefined);
     }
     if (!response.ok) throw problem(response, text);
-    if (text === "") return undefined;
+    const { status } = response;
+    if (text === "") return { status, body: undefined };
     try {
-      return JSON.parse(text);
+      return { status, body: JSON.parse(text) };
     } catch {
       throw unreadable();
     }
@@ -174,8 +201,13 @@ export function readSession(value: unknown): Session {
   if (typeof network === "string") session.network = network;
   const created = readTime(fields.created_at ?? fields.created);
   if (created !== undefined) session.created = created;
-  const exit = readExitStatus(fields.exit ?? fields.ended);
-  if (exit !== undefined) session.exit = exit;
+  const ended = fields.exit ?? fields.ended;
+  const exit = readExitStatus(ended);
+  if (exit !== undefined) {
+    session.exit = exit;
+    const endedAt = readTime((ended as Fields).at);
+    if (endedAt !== undefined) session.endedAt = endedAt;
+  }
   return session;
 }
 

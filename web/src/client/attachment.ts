@@ -50,7 +50,7 @@ export class Attachment {
   private launch: number | undefined;
   private takeover = false;
   private visible = true;
-  private actions: Action[] = [];
+  private readonly actions: Action[] = [];
 
   constructor(private readonly settings: Settings) {
     this.role = settings.role;
@@ -58,6 +58,7 @@ export class Attachment {
     this.window = settings.window ?? limits.WINDOW_DEFAULT;
     this.typing = new Typing(settings.freshStream);
     this.comeback = new Comeback(settings.chance);
+    if (settings.fresh === true) this.reading.fromStart(limits.FIRST_LAUNCH);
   }
 
   /** Takes one event, at `now` (milliseconds of a steady clock). */
@@ -66,9 +67,7 @@ export class Attachment {
     if (event.on === "text" || event.on === "binary") this.pulse.heard(now);
     this.take(event, now);
     this.settle(now);
-    const actions = this.actions;
-    this.actions = [];
-    return actions;
+    return this.actions.splice(0);
   }
 
   /** When `tick` is due next, in the same clock; undefined where nothing is. */
@@ -309,7 +308,7 @@ export class Attachment {
       this.fault(`input cannot go on from ${input.applied}`);
       return;
     }
-    this.status({ state: "attached", role: attached.role, launch, mode });
+    this.status({ state: "attached", role: attached.role, launch, mode, over });
     this.draw(this.reading.attached(attached, this.window), now);
     if (!this.visible) this.send({ type: "visible", yes: false });
     this.requests.again(now);

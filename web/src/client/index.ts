@@ -1,7 +1,14 @@
 // @shellgate/client: attach to a session, come back after every break, lose nothing and repeat
 // nothing. In the order in which a connection meets them:
 
-export { Api, type ApiSettings, Problem, type Session, type SessionState } from "./api.ts";
+export {
+  Api,
+  type ApiSettings,
+  Problem,
+  type Session,
+  type SessionState,
+  type Wish,
+} from "./api.ts";
 export { Attachment } from "./attachment.ts";
 export { CloseCode } from "./close.ts";
 export {

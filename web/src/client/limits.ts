@@ -80,3 +80,6 @@ export const REQUESTS_MAX = 16;
 /** Terminal edges, in cells. */
 export const EDGE_MIN = 1;
 export const EDGE_MAX = 1000;
+
+/** The number of a session's first launch. */
+export const FIRST_LAUNCH = 1;

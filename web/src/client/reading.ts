@@ -55,6 +55,11 @@ export class Reading {
     return misses && this.output.rewind(launch);
   }
 
+  /** Who knows nothing yet asks for all that is kept of this launch. */
+  fromStart(launch: number): void {
+    this.output.rewind(launch);
+  }
+
   /** Forgets what it has, so that the next attachment begins with a keyframe. */
   forget(): void {
     this.output.forget();

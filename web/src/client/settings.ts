@@ -13,4 +13,7 @@ export interface Settings {
   size: Size;
   chance: Chance;
   window?: number;
+  /** The session was started for this attachment: it is read from its first byte on, instead of
+   * from the screen as it is by then. */
+  fresh?: boolean;
 }

@@ -7,6 +7,7 @@ import type { Stopped } from "./stopped.ts";
 export type Status =
   | { state: "connecting" }
   | { state: "starting"; starting: Starting; at: number }
-  | { state: "attached"; role: Role; launch: number; mode: Mode }
+  /** `over`: the session had ended before, and its last screen is all that comes. */
+  | { state: "attached"; role: Role; launch: number; mode: Mode; over: boolean }
   | { state: "waiting"; until: number; failures: number }
   | { state: "stopped"; stopped: Stopped; exit?: ExitStatus };

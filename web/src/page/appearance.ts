@@ -107,6 +107,13 @@ export const THEMES: Record<ThemeName, ITheme> = {
   },
 };
 
+/** How what a person looks for stands out: all of it, and the one that they have got to. */
+export const FOUND: Record<ThemeName, { all: string; current: string; currentText: string }> = {
+  dark: { all: "#5c4d16", current: "#ffb74d", currentText: "#1d1400" },
+  light: { all: "#f4e19b", current: "#b35c00", currentText: "#ffffff" },
+  contrast: { all: "#004a80", current: "#ffff00", currentText: "#000000" },
+};
+
 /** The fonts of a terminal; all of them are the machine's own. */
 export const TERMINAL_FONT =
   'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace';

@@ -30,16 +30,16 @@ export function button(label: string, click: () => void, look = ""): HTMLButtonE
   return h("button", { type: "button", className: look, on: { click } }, label);
 }
 
-/** Asks before something that cannot be undone. */
+/** Asks before something that cannot be undone. A key that was on its way elsewhere cancels. */
 export function confirmed(question: string, detail: string, yes: string): Promise<boolean> {
   return new Promise((resolve) => {
     const dialog = h("dialog", { attributes: { "aria-labelledby": "dialog-question" } });
     const leave = (answer: string) => () => dialog.close(answer);
-    const go = button(yes, leave("yes"), "danger");
+    const cancel = button("Cancel", leave(""));
     dialog.append(
       h("h2", { id: "dialog-question" }, question),
       h("p", {}, detail),
-      h("div", { className: "row end" }, button("Cancel", leave("")), go),
+      h("div", { className: "row end" }, cancel, button(yes, leave("yes"), "danger")),
     );
     dialog.addEventListener("close", () => {
       resolve(dialog.returnValue === "yes");
@@ -47,6 +47,6 @@ export function confirmed(question: string, detail: string, yes: string): Promis
     });
     document.body.append(dialog);
     dialog.showModal();
-    go.focus();
+    cancel.focus();
   });
 }

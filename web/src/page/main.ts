@@ -2,11 +2,12 @@
 
 import "./app.css";
 import "@xterm/xterm/css/xterm.css";
-import { Api, isSessionId, type Role } from "../client/index.ts";
+import { Api, isSessionId, type Role, type Wish } from "../client/index.ts";
 import { type Appearance, loadAppearance, saveAppearance, themeOf } from "./appearance.ts";
 import { appearanceMenu } from "./appearance_menu.ts";
 import { installConstructedStyles } from "./constructed_styles.ts";
 import { button, h } from "./dom.ts";
+import { terminalSize } from "./measure.ts";
 import { sessionsView } from "./sessions_view.ts";
 import { SignIn, takeCode } from "./sign_in.ts";
 import { codeTrouble, signInView, signingInView } from "./sign_in_view.ts";
@@ -21,6 +22,8 @@ class Page {
   private appearance: Appearance = loadAppearance(localStorage);
   private leaveView = () => {};
   private terminal: TerminalView | undefined;
+  /** The session that was started on this page and is to be shown next. */
+  private fresh: string | undefined;
 
   constructor(private readonly host: HTMLElement) {
     this.api = new Api({
@@ -29,8 +32,8 @@ class Page {
       fetch: (input, init) => fetch(input, init),
     });
     this.signIn = new SignIn(sessionStorage, () => this.api);
-    this.signIn.changed = (token) => {
-      if (token === undefined) this.show();
+    this.signIn.changed = (token, why) => {
+      if (token === undefined) this.askToSignIn(why);
       else if (this.terminal !== undefined) this.terminal.renewed(token);
       else this.show();
     };
@@ -96,11 +99,14 @@ class Page {
       api: this.api,
       open: (id) => this.go({ session: id, role: "driver" }),
       observe: (id) => this.go({ session: id, role: "observer" }),
-      signedOut: () => this.signedOut(),
+      startNew: (wish) => this.startNew(wish),
+      signedOut: (code) => this.signIn.refused(code),
     });
   }
 
   private showTerminal(id: string, role: Role): void {
+    const fresh = this.fresh === id;
+    this.fresh = undefined;
     const address = new URL(`/v1/sessions/${id}/attach`, location.href);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     address.hash = "";
@@ -110,13 +116,14 @@ class Page {
         api: this.api,
         id,
         role,
+        fresh,
         appearance: this.appearance,
         renew: () => this.signIn.renew(),
         address: address.href,
         back: () => this.go("list"),
         became: (next) => history.replaceState(null, "", writeRoute({ session: id, role: next })),
-        open: (other) => this.go({ session: other, role: "driver" }),
-        signedOut: () => this.signedOut(),
+        startNew: (wish) => this.startNew(wish),
+        signedOut: () => this.signIn.refused(),
       },
       this.menu(),
     );
@@ -127,14 +134,19 @@ class Page {
     };
   }
 
+  private async startNew(wish: Wish): Promise<void> {
+    const { leaveView } = this;
+    const size = terminalSize(this.host, this.appearance);
+    const { session, fresh } = await this.api.create({ ...wish, size });
+    // Who has gone elsewhere meanwhile finds it in the list.
+    if (leaveView !== this.leaveView) return;
+    if (fresh) this.fresh = session.id;
+    this.go({ session: session.id, role: "driver" });
+  }
+
   private go(route: Route): void {
     if (location.hash === writeRoute(route)) this.show();
     else location.hash = writeRoute(route);
-  }
-
-  private signedOut(): void {
-    this.signIn.out();
-    this.askToSignIn("Your sign-in has run out. Sign in again: your sessions go on meanwhile.");
   }
 
   private askToSignIn(trouble?: string): void {

@@ -20,10 +20,20 @@ export function menu(
   const opener = button(label, () => show(panel.hidden === true));
   opener.setAttribute("aria-expanded", "false");
   opener.setAttribute("aria-controls", id);
+  let elsewhere = new AbortController();
   const show = (yes: boolean) => {
     panel.hidden = !yes;
     opener.setAttribute("aria-expanded", `${yes}`);
-    if (yes) first?.focus();
+    elsewhere.abort();
+    if (!yes) return;
+    first?.focus();
+    // What cannot have the focus takes it from nobody: a pointer there is heard of only so.
+    elsewhere = new AbortController();
+    const { signal } = elsewhere;
+    const leave = (event: Event) => {
+      if (!(event.target instanceof Node && element.contains(event.target))) show(false);
+    };
+    document.addEventListener("pointerdown", leave, { capture: true, signal });
   };
   const close = () => {
     show(false);

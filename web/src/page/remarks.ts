@@ -21,21 +21,23 @@ export class Remarks {
     this.banners.fade(name, REMARK_MILLIS);
   }
 
-  /** A notice of the gateway; who drives can do something about some of them. */
-  notice(notice: Exclude<Notice, { kind: "observers" }>, drives: boolean): void {
+  /** A notice of the gateway. Who drives can do something about some of them: `work` is what they
+   * do in the session. */
+  notice(notice: Exclude<Notice, { kind: "observers" }>, work: "key" | "line" | undefined): void {
+    const drives = work !== undefined;
     switch (notice.kind) {
-      case "idle_warning":
-        this.warn("This session stops because nobody works in it.", notice.seconds, drives);
+      case "idle_warning": {
+        const remedy = drives ? `: any ${work} keeps this session` : "";
+        this.warn("idle", `Nobody works here${remedy}.`, notice.seconds, drives);
         return;
-      case "lifetime_warning":
-        this.warn(
-          "This session reaches the longest life that it may have.",
-          notice.seconds,
-          drives,
-        );
+      }
+      case "lifetime_warning": {
+        const words = "This session reaches the longest life that it may have.";
+        this.warn("lifetime", words, notice.seconds, drives);
         return;
+      }
       case "extended":
-        this.banners.hide("clock");
+        this.over();
         this.say("extended", "good", `Extended: at least ${span(notice.seconds * 1000)} from now.`);
         return;
       case "taken_over":
@@ -53,6 +55,16 @@ export class Remarks {
       case "token_expires":
         return;
     }
+  }
+
+  /** Somebody works: the session is not idle. Nothing but an extension lengthens its life. */
+  worked(): void {
+    this.banners.hide("idle");
+  }
+
+  /** There is no end to warn of any more. */
+  over(): void {
+    for (const name of ["idle", "lifetime"]) this.banners.hide(name);
   }
 
   signalled(name: Signal): void {
@@ -77,11 +89,14 @@ export class Remarks {
     this.banners.show("input", "warning", words);
   }
 
-  private warn(words: string, seconds: number, drives: boolean): void {
-    const acts = drives ? [{ label: "Extend", click: this.extend, primary: true }] : [];
-    this.banners.show("clock", "warning", words, acts);
-    this.banners.countDown("clock", performance.now() + seconds * 1000, (left) =>
-      left > 90 ? `In ${Math.ceil(left / 60)} minutes` : `In ${left} s`,
+  private warn(name: string, words: string, seconds: number, drives: boolean): void {
+    // It lies over the terminal: who has read it may put it away.
+    const dismiss = { label: "Dismiss", click: () => this.banners.hide(name) };
+    const extend = { label: "Extend", click: this.extend, primary: true };
+    const acts = drives ? [dismiss, extend] : [dismiss];
+    this.banners.show(name, "warning", words, acts);
+    this.banners.countDown(name, performance.now() + seconds * 1000, (left) =>
+      left > 90 ? `It stops in ${Math.ceil(left / 60)} minutes.` : `It stops in ${left} s.`,
     );
   }
 }

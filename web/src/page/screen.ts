@@ -9,8 +9,17 @@ import { WebglAddon } from "@xterm/addon-webgl";
 import { Terminal } from "@xterm/xterm";
 import { type Draw, legalSize, type Mark, type Size } from "../client/index.ts";
 import { AnswerGate } from "./answer_gate.ts";
-import { type Appearance, TERMINAL_FONT, THEMES, themeOf } from "./appearance.ts";
+import {
+  type Appearance,
+  FOUND,
+  TERMINAL_FONT,
+  THEMES,
+  type ThemeName,
+  themeOf,
+} from "./appearance.ts";
+import { lineHeight } from "./line_height.ts";
 import type { Surface } from "./surface.ts";
+import type { TouchKey, TouchKeys } from "./touch_keys.ts";
 
 /** Clears an unfinished character and sequence, then the whole terminal (CAN, RIS), in order with
  * what is written before and after. */
@@ -25,6 +34,8 @@ const FONT_SIZE_SMALLEST = 6;
 /** What a screen tells its owner. */
 export interface ScreenEvents {
   typed: (bytes: Uint8Array) => void;
+  /** What is about to be typed, as it is to be sent. */
+  typing: (text: string) => string;
   drew: (mark: Mark) => void;
   resized: (size: Size) => void;
   titled: (title: string) => void;
@@ -48,6 +59,8 @@ export class Screen implements Surface {
   private fits = true;
   private replaysSizes = false;
   private fontSize: number;
+  private theme: ThemeName = "dark";
+  private searching = false;
 
   constructor(
     private readonly host: HTMLElement,
@@ -85,7 +98,7 @@ export class Screen implements Surface {
         if (url !== undefined) openLink(url);
       }),
     );
-    this.terminal.onData((text) => this.gate.said(text));
+    this.terminal.onData((text) => this.gate.said(events.typing(text)));
     // Mouse reports of the oldest kind are bytes, not text; only a person makes them.
     this.terminal.onBinary((text) =>
       events.typed(Uint8Array.from(text, (byte) => byte.charCodeAt(0) & 0xff)),
@@ -142,7 +155,7 @@ export class Screen implements Surface {
   attached(drives: boolean): void {
     this.fits = drives;
     this.host.classList.toggle("scrolls", !drives);
-    this.terminal.options.fontSize = this.fontSize;
+    this.letters(this.fontSize);
     if (!drives) this.shrink();
     this.replaysSizes = true;
     this.terminal.options.disableStdin = !drives;
@@ -157,13 +170,13 @@ export class Screen implements Surface {
 
   wear(appearance: Appearance): void {
     const { options } = this.terminal;
-    const theme = themeOf(appearance, window);
-    options.theme = { ...THEMES[theme] };
+    this.theme = themeOf(appearance, window);
+    this.colour();
     // Programs choose pairs of colours that nobody can read; who asked for contrast gets it (WCAG
     // 2, level AAA).
-    options.minimumContrastRatio = theme === "contrast" ? 7 : 1;
+    options.minimumContrastRatio = this.theme === "contrast" ? 7 : 1;
     this.fontSize = appearance.fontSize;
-    options.fontSize = appearance.fontSize;
+    this.letters(appearance.fontSize);
     options.screenReaderMode = appearance.screenReader;
     if (appearance.renderer === "auto") this.useWebgl();
     else this.dropWebgl();
@@ -176,12 +189,17 @@ export class Screen implements Surface {
 
   /** Finds the next or previous match; false where there is none. */
   find(text: string, direction: "next" | "previous"): boolean {
+    if (!this.searching) {
+      this.searching = true;
+      this.colour();
+    }
+    const { all, current } = FOUND[this.theme];
     const options = {
       decorations: {
-        matchBackground: "#7a6a1f",
-        matchOverviewRuler: "#e2c376",
-        activeMatchBackground: "#c98a1b",
-        activeMatchColorOverviewRuler: "#ffb74d",
+        matchBackground: all,
+        matchOverviewRuler: current,
+        activeMatchBackground: current,
+        activeMatchColorOverviewRuler: current,
       },
     };
     return direction === "next"
@@ -189,7 +207,17 @@ export class Screen implements Surface {
       : this.finder.findPrevious(text, options);
   }
 
+  /** Told which of how many matches a person has got to, from 1 on; 0 where there are too many to
+   * say. */
+  onFound(listener: (which: number, count: number) => void): void {
+    this.finder.onDidChangeResults(({ resultIndex, resultCount }) =>
+      listener(resultIndex + 1, resultCount),
+    );
+  }
+
   endSearch(): void {
+    this.searching = false;
+    this.colour();
     this.finder.clearDecorations();
     this.terminal.clearSelection();
   }
@@ -202,6 +230,11 @@ export class Screen implements Surface {
   /** As if it had come from the keyboard, bracketed where the program asks for that. */
   paste(text: string): void {
     this.terminal.paste(text);
+  }
+
+  /** A key that the machine's own keyboard lacks. */
+  press(key: TouchKey, keys: TouchKeys): void {
+    this.terminal.input(keys.key(key, this.terminal.modes.applicationCursorKeysMode));
   }
 
   onSelection(listener: () => void): void {
@@ -224,6 +257,24 @@ export class Screen implements Surface {
     if (cols !== size.cols || rows !== size.rows) this.terminal.resize(size.cols, size.rows);
   }
 
+  private colour(): void {
+    const { current, currentText } = FOUND[this.theme];
+    // The match that a person has got to is selected, and a selection is painted over all else.
+    const selection = {
+      selectionBackground: current,
+      selectionInactiveBackground: current,
+      selectionForeground: currentText,
+    };
+    this.terminal.options.theme = { ...THEMES[this.theme], ...(this.searching ? selection : {}) };
+  }
+
+  /** Text of this size, and rows that have room for it. */
+  private letters(fontSize: number): void {
+    const { options } = this.terminal;
+    options.fontSize = fontSize;
+    options.lineHeight = lineHeight(TERMINAL_FONT, fontSize);
+  }
+
   private fitSoon(): void {
     if (this.fitting !== undefined) return;
     this.fitting = requestAnimationFrame(() => {
@@ -236,9 +287,9 @@ export class Screen implements Surface {
   /** A driver's terminal may be larger than an observer's window: a smaller font shows all of it,
    * down to a size that can be read at all; beyond that the window scrolls. */
   private shrink(): void {
-    const { options, cols, rows } = this.terminal;
+    const { cols, rows } = this.terminal;
     for (let size = this.fontSize; size >= FONT_SIZE_SMALLEST; size--) {
-      options.fontSize = size;
+      this.letters(size);
       // Measured, not computed: a cell's edges are rounded to the screen's pixels.
       const room = this.fit.proposeDimensions();
       if (room === undefined || (room.cols >= cols && room.rows >= rows)) break;

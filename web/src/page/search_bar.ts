@@ -18,8 +18,13 @@ export function searchBar(screen: Screen): { element: HTMLElement; open: () => v
       result.textContent = "";
       return;
     }
-    result.textContent = screen.find(field.value, direction) ? "" : "Not found";
+    if (!screen.find(field.value, direction)) result.textContent = "Not found";
   };
+  screen.onFound((which, count) => {
+    if (field.value === "" || element.hidden) return;
+    if (count === 0) result.textContent = "Not found";
+    else result.textContent = which > 0 ? `${which} of ${count}` : `More than ${count}`;
+  });
   const close = () => {
     element.hidden = true;
     screen.endSearch();

@@ -5,6 +5,9 @@ import type { Role, Signal } from "../client/index.ts";
 import { button, h } from "./dom.ts";
 import { signalMenu } from "./signal_menu.ts";
 
+const NO_NETWORK =
+  "This sandbox has no network: nothing inside can reach the outside, or be reached.";
+
 /** What its buttons do. */
 export interface SessionBarActs {
   back: () => void;
@@ -27,6 +30,12 @@ export class SessionBar {
     title: "The way to the gateway and back",
   });
   private readonly watchersText = h("span", { className: "hint" });
+  private readonly networkText = h(
+    "span",
+    { className: "hint", title: NO_NETWORK, hidden: true },
+    h("span", { attributes: { "aria-hidden": "true" } }, "no network"),
+    h("span", { className: "unseen" }, NO_NETWORK),
+  );
   private readonly copyButton: HTMLButtonElement;
   private readonly pasteButton: HTMLButtonElement;
   private readonly searchButton: HTMLButtonElement;
@@ -43,12 +52,12 @@ export class SessionBar {
     this.signals = signalMenu(acts.signal);
     this.takeOverButton = button("Take over", acts.takeOver, "primary");
     this.stopButton = button("Stop", acts.stop, "quiet-danger");
-    const { nameText, state, latencyText, watchersText } = this;
+    const { nameText, state, latencyText, watchersText, networkText } = this;
     this.element = h(
       "header",
       { className: "bar" },
       button("‹ Sessions", acts.back, "plain"),
-      h("div", { className: "row who" }, nameText, state, latencyText, watchersText),
+      h("div", { className: "row who" }, nameText, state, networkText, latencyText, watchersText),
       h(
         "div",
         { className: "row acts", attributes: { role: "toolbar", "aria-label": "Session" } },
@@ -78,6 +87,11 @@ export class SessionBar {
       millis === undefined ? "" : `${Math.max(1, Math.round(millis))} ms`;
   }
 
+  /** Nothing but the gateway can be reached from inside. */
+  hasNoNetwork(): void {
+    this.networkText.hidden = false;
+  }
+
   /** So many observers there are. */
   watchers(count: number): void {
     // An observer knows that it watches itself.
@@ -105,7 +119,7 @@ export class SessionBar {
     for (const one of [this.copyButton, this.pasteButton, this.searchButton]) one.remove();
   }
 
-  /** Nothing more can be done in the session. */
+  /** Nothing can be done in the session from here (any more). */
   ended(): void {
     this.takeOverButton.hidden = true;
     this.pasteButton.hidden = true;

@@ -1,8 +1,8 @@
 // The list of a person's own sessions, and the way to a new one.
 
-import { type Api, Problem, type Session } from "../client/index.ts";
+import { type Api, Problem, type Session, type Wish } from "../client/index.ts";
 import { button, confirmed, h } from "./dom.ts";
-import { refusalCard } from "./refusal_view.ts";
+import { type RefusalCard, refusalCard } from "./refusal_view.ts";
 import { exitWords, STATES, sessionName, span } from "./words.ts";
 
 /** The list is fetched again after so many milliseconds for each of its pages, while it can be
@@ -17,15 +17,20 @@ const ENDED_SHOWN = 50;
 export interface SessionsSettings {
   api: Api;
   open: (id: string) => void;
+  /** Starts a session and shows it. */
+  startNew: (wish: Wish) => Promise<void>;
   observe: (id: string) => void;
-  /** The token is not good (any more). */
-  signedOut: () => void;
+  /** The token is not good (any more); `code` is the gateway's word for why. */
+  signedOut: (code: string | undefined) => void;
 }
 
 /** Shows the sessions; returns what stops it. */
 export function sessionsView(host: HTMLElement, settings: SessionsSettings): () => void {
   const { api } = settings;
-  const trouble = h("p", { className: "problem", hidden: true, attributes: { role: "alert" } });
+  /** The list could not be fetched: cleared as soon as it can. */
+  const listTrouble = h("p", { className: "problem", hidden: true, attributes: { role: "alert" } });
+  /** What a person asked for was not done: theirs to read until they do something else. */
+  const wishTrouble = h("p", { className: "problem", hidden: true, attributes: { role: "alert" } });
   const list = h("ul", { className: "sessions", attributes: { "aria-label": "Your sessions" } });
   const more = button("Show more", () => {
     endedShown += ENDED_SHOWN;
@@ -56,49 +61,61 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
   let refreshes = 0;
   let left = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let leaveRefusal = () => {};
+  /** The refusal that is shown, and how many sessions had not ended by then. */
+  let refused: { shown: RefusalCard; code: string | undefined; living: number } | undefined;
 
-  const failed = (error: unknown) => {
+  const failed = (trouble: HTMLElement, error: unknown) => {
     if (left) return;
     if (error instanceof Problem && error.status === 401) {
-      settings.signedOut();
+      settings.signedOut(error.code);
       return;
     }
     trouble.hidden = false;
     trouble.textContent = error instanceof Problem ? error.detail : "Something went wrong.";
   };
 
-  const create = async () => {
-    start.disabled = true;
-    trouble.hidden = true;
-    leaveRefusal();
+  const putAway = () => {
+    refused?.shown.leave();
+    refused = undefined;
     slot.replaceChildren();
-    const wish: { name?: string; template?: string } = {};
+  };
+
+  const refuse = (problem: Problem) => {
+    const back = () => {
+      putAway();
+      start.focus();
+    };
+    const shown = refusalCard(problem, () => void create(), back);
+    refused = { shown, code: problem.code, living: living(sessions) };
+    slot.replaceChildren(shown.card);
+    shown.card.focus();
+  };
+
+  let creating = false;
+  const create = async () => {
+    if (creating) return;
+    // Not disabled: that would take the focus from under a person's finger.
+    creating = true;
+    start.setAttribute("aria-busy", "true");
+    wishTrouble.hidden = true;
+    const retried = slot.contains(document.activeElement);
+    putAway();
+    if (retried) start.focus();
+    const wish: Wish = {};
     if (name.value.trim() !== "") wish.name = name.value.trim();
     if (template.value.trim() !== "") wish.template = template.value.trim();
     try {
-      const session = await api.create(wish);
-      if (!left) settings.open(session.id);
+      await settings.startNew(wish);
     } catch (error) {
       // Told when to come back, or that a limit is reached: a refusal, and no fault.
-      const refused =
+      const refusal =
         error instanceof Problem &&
         (error.status === 429 || error.status === 503 || error.retryAfter !== undefined);
-      if (refused && !left) {
-        const refusal = refusalCard(
-          error,
-          () => void create(),
-          () => {
-            leaveRefusal();
-            slot.replaceChildren();
-            start.focus();
-          },
-        );
-        leaveRefusal = refusal.leave;
-        slot.replaceChildren(refusal.card);
-      } else failed(error);
+      if (refusal && !left) refuse(error);
+      else failed(wishTrouble, error);
     } finally {
-      start.disabled = false;
+      creating = false;
+      start.removeAttribute("aria-busy");
     }
   };
 
@@ -118,10 +135,10 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
         if (!fetched) show(all);
       }
       fetched = true;
-      trouble.hidden = true;
+      listTrouble.hidden = true;
       show(all);
     } catch (error) {
-      failed(error);
+      failed(listTrouble, error);
     }
     // There is one timer, or they would multiply.
     if (!left && mine === refreshes) timer = setTimeout(seen, REFRESH_MILLIS * Math.max(1, pages));
@@ -137,12 +154,16 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
       "Stop it",
     );
     if (!yes) return;
-    await api.stop(session.id).catch(failed);
+    wishTrouble.hidden = true;
+    await api.stop(session.id).catch((error: unknown) => failed(wishTrouble, error));
     await refresh();
   };
 
   const show = (now = sessions) => {
     sessions = now;
+    if (refused?.code === "too_many_sessions" && living(sessions) < refused.living) {
+      refused.shown.free();
+    }
     const order = (session: Session) => (session.state === "ended" ? 1 : 0);
     const sorted = [...sessions].sort(
       (a, b) => order(a) - order(b) || (b.created ?? 0) - (a.created ?? 0),
@@ -181,6 +202,9 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
               event.preventDefault();
               void create();
             },
+            input: () => {
+              wishTrouble.hidden = true;
+            },
           },
         },
         h("div", { className: "field" }, h("label", { htmlFor: "name" }, "Name"), name),
@@ -188,7 +212,8 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
         start,
       ),
       slot,
-      trouble,
+      wishTrouble,
+      listTrouble,
       list,
       more,
     ),
@@ -198,9 +223,14 @@ export function sessionsView(host: HTMLElement, settings: SessionsSettings): () 
   return () => {
     left = true;
     clearTimeout(timer);
-    leaveRefusal();
+    putAway();
     document.removeEventListener("visibilitychange", seen);
   };
+}
+
+/** How many sessions have not ended. */
+function living(sessions: Session[]): number {
+  return sessions.filter(({ state }) => state !== "ended").length;
 }
 
 function item(
@@ -210,7 +240,9 @@ function item(
 ): HTMLElement {
   const title = sessionName(session);
   const facts = [session.template ?? "", session.mode === "lines" ? "lines" : ""];
-  if (session.created !== undefined) facts.push(`${span(Date.now() - session.created)} old`);
+  const { created, endedAt } = session;
+  if (endedAt !== undefined) facts.push(`ended ${span(Date.now() - endedAt)} ago`);
+  else if (created !== undefined) facts.push(`${span(Date.now() - created)} old`);
   if (session.attached) facts.push("open in a window");
   const acts: HTMLElement[] = [];
   const act = (label: string, click: () => void, look = "") => {
@@ -219,7 +251,8 @@ function item(
     one.dataset.focus = `${label} ${session.id}`;
     acts.push(one);
   };
-  if (session.state !== "ended" && session.state !== "stopping") {
+  if (session.state === "ended") act("Show", () => settings.observe(session.id));
+  else if (session.state !== "stopping") {
     act("Open", () => settings.open(session.id), "primary");
     act("Watch", () => settings.observe(session.id));
     act("Stop", () => stop(session), "quiet-danger");

@@ -36,8 +36,9 @@ export class SignIn {
   private kept: Kept | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private renewing: Promise<string | undefined> | undefined;
-  /** Told whenever somebody signs in, out, or has a newer token. */
-  changed: (token: string | undefined) => void = () => {};
+  /** Told whenever somebody signs in, out (`why`, in words, where it was not their wish), or has a
+   * newer token. */
+  changed: (token: string | undefined, why?: string) => void = () => {};
 
   constructor(
     private readonly store: Storage,
@@ -90,7 +91,7 @@ export class SignIn {
         if (this.kept !== old) return this.kept?.token;
         // Only a clear no ends the sign-in; a gateway that restarts does not.
         if (error instanceof Problem && (error.status === 401 || error.status === 403)) {
-          this.out();
+          this.refused(error.code);
           return undefined;
         }
         this.renewInTime();
@@ -102,11 +103,17 @@ export class SignIn {
     return this.renewing;
   }
 
-  out(): void {
+  out(why?: string): void {
     this.kept = undefined;
     clearTimeout(this.timer);
     this.store.removeItem(KEY);
-    this.changed(undefined);
+    this.changed(undefined, why);
+  }
+
+  /** The gateway does not take the token (any more): `code` is its word for why, where it said. */
+  refused(code?: string): void {
+    // Told by several requests, it was told once.
+    if (this.kept !== undefined) this.out(refusedWords(code, this.kept.renewable));
   }
 
   private async issued(path: string, body: object): Promise<Kept> {
@@ -136,6 +143,13 @@ export class SignIn {
     const renew = () => void this.renew().catch(() => {});
     this.timer = setTimeout(renew, Math.min(left, TIMER_MAX));
   }
+}
+
+function refusedWords(code: string | undefined, issuedHere: boolean): string {
+  const again = "Sign in again: your sessions go on meanwhile.";
+  if (code === undefined || code === "token_expired") return `Your sign-in has run out. ${again}`;
+  if (!issuedHere) return "The gateway did not accept this token.";
+  return `The gateway does not accept your sign-in any more. ${again}`;
 }
 
 function read(text: string | null): Kept | undefined {

@@ -45,7 +45,7 @@ export function signInView(host: HTMLElement, signIn: SignIn, trouble?: string):
     h(
       "p",
       { className: "hint" },
-      "The gateway printed an address when it started. Open it, or paste it or its code here.",
+      "The gateway printed an address when it started, and prints another when you press Enter there. Open it, or paste it or its code here.",
     ),
     h("label", { htmlFor: "code" }, "Code or address"),
     code,
@@ -114,7 +114,7 @@ export function codeTrouble(error: unknown): string {
   if (!(error instanceof Problem)) return "Signing in did not work.";
   if (error.status === 404) return "This gateway does not sign in with codes. Use a token.";
   if (error.status === 0) return error.detail;
-  return "This code does not work (any more): each works once. Restart the gateway for a new one, or use a token.";
+  return "This code does not work (any more): each works once. Enter where the gateway runs prints a new one; or use a token.";
 }
 
 /** A page while a code is being traded for a token. */

@@ -4,6 +4,23 @@ import type { Starting } from "../client/index.ts";
 import { h } from "./dom.ts";
 import { PHASES, span } from "./words.ts";
 
+/** What usually takes less than so many milliseconds is not worth a word. */
+const EXPECTED_MIN_MILLIS = 500;
+
+/** A step that takes so many times what it usually takes is not told how far it has got any more. */
+const OVERDUE = 2;
+
+/** How far a step has got that usually takes `expected` milliseconds (0: nobody knows), from 0 to 1,
+ * undefined where that cannot be said; and in words. */
+export function progress(elapsed: number, expected: number): { done?: number; words: string } {
+  const words = span(elapsed);
+  if (expected <= 0) return { words };
+  const told = expected < EXPECTED_MIN_MILLIS ? words : `${words}, usually ${span(expected)}`;
+  if (elapsed > OVERDUE * expected) return { words: told };
+  // It slows down as it nears its end, so that a late step does not stand at "done".
+  return { done: 1 - Math.exp((-1.6 * elapsed) / expected), words: told };
+}
+
 /** A panel with the phase that a start is in. */
 export class StartPanel {
   readonly element: HTMLElement;
@@ -36,15 +53,10 @@ export class StartPanel {
     clearInterval(this.timer);
     const tick = () => {
       const elapsed = starting.elapsed_ms + performance.now() - at;
-      const expected = starting.expected_ms;
-      if (expected > 0) {
-        // It slows down as it nears its end, so that a late step does not stand at "done".
-        this.bar.value = 1 - Math.exp((-1.6 * elapsed) / expected);
-        this.times.textContent = `${span(elapsed)}, usually ${span(expected)}`;
-      } else {
-        this.bar.removeAttribute("value");
-        this.times.textContent = span(elapsed);
-      }
+      const { done, words } = progress(elapsed, starting.expected_ms);
+      if (done === undefined) this.bar.removeAttribute("value");
+      else this.bar.value = done;
+      this.times.textContent = words;
     };
     this.timer = setInterval(tick, 250);
     tick();

@@ -11,10 +11,12 @@ import {
   type Session,
   type Status,
   type Stopped,
+  type Wish,
 } from "../client/index.ts";
 import type { Appearance } from "./appearance.ts";
 import { Banners } from "./banners.ts";
 import { button, confirmed, h } from "./dom.ts";
+import { keyRow } from "./key_row.ts";
 import { LinesScreen } from "./lines_screen.ts";
 import { Overlay } from "./overlay.ts";
 import { refusalCard } from "./refusal_view.ts";
@@ -25,6 +27,7 @@ import { SessionBar } from "./session_bar.ts";
 import { StartPanel } from "./start_panel.ts";
 import { stoppedCard } from "./stopped_card.ts";
 import type { Surface } from "./surface.ts";
+import { TouchKeys } from "./touch_keys.ts";
 import { exitWords, sessionName } from "./words.ts";
 
 /** A lost connection that comes back within so many milliseconds is not worth a word. */
@@ -38,6 +41,8 @@ export interface TerminalSettings {
   api: Api;
   id: string;
   role: Role;
+  /** It was started for this view, at this view's size: it is shown from its first byte on. */
+  fresh: boolean;
   appearance: Appearance;
   renew: () => Promise<string | undefined>;
   /** The address of the session's WebSocket. */
@@ -46,7 +51,8 @@ export interface TerminalSettings {
   back: () => void;
   /** The same session in another role: the address follows, the view stays. */
   became: (role: Role) => void;
-  open: (id: string) => void;
+  /** Starts a session and shows it. */
+  startNew: (wish: Wish) => Promise<void>;
   signedOut: () => void;
 }
 
@@ -64,13 +70,16 @@ export class TerminalView {
   private readonly overlay = new Overlay();
   private readonly bar: SessionBar;
   private readonly stage: HTMLElement;
-  private readonly network = h("p", { className: "network", hidden: true });
+  private readonly touchKeys = new TouchKeys();
+  private readonly keys = keyRow(this.touchKeys, (key) => this.screen.press(key, this.touchKeys));
   private readonly link = h("p", { className: "link-hint", hidden: true });
   private readonly leaveListeners = new AbortController();
   private session: Session | undefined;
   private role: Role;
   private appearance: Appearance;
   private everAttached = false;
+  /** It had ended when it was opened: its last screen is what there is to show. */
+  private shown = false;
   private exit: ExitStatus | undefined;
   private quiet: ReturnType<typeof setTimeout> | undefined;
 
@@ -96,21 +105,15 @@ export class TerminalView {
       stop: () => void this.stop(),
       appearanceMenu,
     });
-    const main = h(
-      "main",
-      { className: "terminal-view" },
-      this.bar.element,
-      this.network,
-      this.banners.element,
-      this.stage,
-    );
+    const main = h("main", { className: "terminal-view" }, this.bar.element, this.stage, this.keys);
     host.append(main);
     this.stage.append(this.start.element, this.link);
 
     this.screen = new Screen(
       terminal,
       {
-        typed: (typed) => this.connection.tell({ on: "typed", bytes: typed }),
+        typed: (typed) => this.typed(typed),
+        typing: (text) => this.touchKeys.typed(text),
         drew: (mark) => this.connection.tell({ on: "drew", mark }),
         resized: (size) => this.whenReady(() => this.connection.tell({ on: "resized", size })),
         titled: (title) => {
@@ -127,7 +130,9 @@ export class TerminalView {
     );
     this.surface = this.screen;
     const search = searchBar(this.screen);
-    this.stage.append(search.element);
+    // What is said in passing lies over the terminal: a place of its own would take it from the
+    // program, and give it back a moment later.
+    this.stage.append(h("div", { className: "above" }, this.banners.element, search.element));
     this.screen.onSelection(() => this.bar.hasSelection(this.screen.selection !== ""));
 
     this.connection = new Connection(
@@ -136,6 +141,7 @@ export class TerminalView {
         client: CLIENT,
         freshStream: randomId,
         size: this.screen.size,
+        fresh: settings.fresh,
         chance: Math.random,
       },
       {
@@ -191,7 +197,7 @@ export class TerminalView {
   private hear(said: Said): void {
     switch (said.do) {
       case "draw":
-        if (said.what.draw === "gap") {
+        if (said.what.draw === "gap" && !this.shown) {
           this.remarks.gap(said.what.to - said.what.from, said.what.why);
         }
         this.surface.draw(said.what);
@@ -201,7 +207,7 @@ export class TerminalView {
         return;
       case "notice":
         if (said.notice.kind === "observers") this.bar.watchers(said.notice.count);
-        else this.remarks.notice(said.notice, this.role === "driver");
+        else this.remarks.notice(said.notice, this.work);
         return;
       case "exit":
         this.exited(said.status);
@@ -245,6 +251,7 @@ export class TerminalView {
         }
         return;
       case "attached":
+        this.shown = status.over && !this.everAttached;
         this.everAttached = true;
         this.bar.badge("live", status.role === "observer" ? "watching" : "connected");
         this.start.hide();
@@ -260,7 +267,7 @@ export class TerminalView {
         this.bar.badge("severed", "disconnected");
         this.bar.latency(undefined);
         this.reconnecting("Connection lost.", [
-          { label: "Now", click: () => this.connection.tell({ on: "hurry" }), primary: true },
+          { label: "Try now", click: () => this.connection.tell({ on: "hurry" }), primary: true },
         ]);
         this.banners.countDown(
           "connection",
@@ -291,7 +298,10 @@ export class TerminalView {
     this.exit = exit;
     this.bar.badge("ended", "ended");
     this.surface.ended();
-    this.banners.hide("clock");
+    this.keys.hidden = true;
+    // No program is left to be disturbed, and its last words are not to be covered.
+    this.stage.before(this.banners.element);
+    this.remarks.over();
     this.banners.hide("connection");
     this.bar.ended();
     const words = exit.detail === undefined ? exitWords(exit) : `${exitWords(exit)} ${exit.detail}`;
@@ -315,6 +325,8 @@ export class TerminalView {
       "disconnected",
     );
     this.surface.ended();
+    this.bar.ended();
+    this.keys.hidden = true;
     if (stopped.why === "ended" || stopped.why === "idle") {
       void this.explainEnd(stopped);
       return;
@@ -352,6 +364,17 @@ export class TerminalView {
   }
 
   // ── What a person can do ──
+
+  private typed(bytes: Uint8Array): void {
+    if (this.role === "driver") this.remarks.worked();
+    this.connection.tell({ on: "typed", bytes });
+  }
+
+  /** What a person does in the session, where they may do anything. */
+  private get work(): "key" | "line" | undefined {
+    if (this.role !== "driver") return undefined;
+    return this.surface === this.screen ? "key" : "line";
+  }
 
   private attachAs(role: Role): void {
     this.overlay.hide();
@@ -396,12 +419,11 @@ export class TerminalView {
   }
 
   private async again(): Promise<void> {
-    const wish: { name?: string; template?: string } = {};
+    const wish: Wish = {};
     if (this.session?.name !== undefined) wish.name = this.session.name;
     if (this.session?.template !== undefined) wish.template = this.session.template;
     try {
-      const session = await this.settings.api.create(wish);
-      this.settings.open(session.id);
+      await this.settings.startNew(wish);
     } catch (error) {
       this.banners.show(
         "again",
@@ -435,7 +457,7 @@ export class TerminalView {
   private speaksByLines(): void {
     const lines = new LinesScreen(
       {
-        typed: (typed) => this.connection.tell({ on: "typed", bytes: typed }),
+        typed: (typed) => this.typed(typed),
         drew: (mark) => this.connection.tell({ on: "drew", mark }),
       },
       this.appearance,
@@ -443,6 +465,7 @@ export class TerminalView {
     this.screen.dispose();
     this.stage.querySelector(".terminal-host")?.replaceWith(lines.element);
     this.bar.hasNoTerminal();
+    this.keys.remove();
     this.surface = lines;
   }
 
@@ -450,6 +473,7 @@ export class TerminalView {
     if (this.role !== role) this.settings.became(role);
     this.role = role;
     this.bar.becomes(role);
+    this.keys.hidden = role !== "driver";
   }
 
   private showName(): void {
@@ -460,10 +484,6 @@ export class TerminalView {
     // The attachment itself says what is wrong, where something is.
     this.session = await this.settings.api.session(this.settings.id).catch(() => undefined);
     this.showName();
-    if (this.session?.network === "none") {
-      this.network.textContent =
-        "This sandbox has no network: nothing inside can reach the outside, or be reached.";
-      this.network.hidden = false;
-    }
+    if (this.session?.network === "none") this.bar.hasNoNetwork();
   }
 }

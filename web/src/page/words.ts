@@ -74,8 +74,13 @@ export function stoppedWords(stopped: Stopped): { heading: string; text: string 
   }
 }
 
-/** A heading and a sentence for a refusal, by its code for machines. */
-export function busyWords(code: string | undefined): { heading: string; text: string } {
+/** A heading and a sentence for a refusal, by its code for machines; `general` where they would do
+ * for many. */
+export function busyWords(code: string | undefined): {
+  heading: string;
+  text: string;
+  general?: true;
+} {
   switch (code) {
     case "too_many_sessions":
       return {
@@ -119,6 +124,7 @@ export function busyWords(code: string | undefined): { heading: string; text: st
       return {
         heading: "No room right now",
         text: "The gateway is at its limit and did not start or attach anything.",
+        general: true,
       };
   }
 }

@@ -66,7 +66,7 @@ test("a person types, sees, is cut off, resumes without loss or repeat, and exit
   await shows(page, "$");
   await types(page, SHELL.sum(19, 23));
   await shows(page, "42");
-  await page.getByText("This sandbox has no network").waitFor();
+  await page.getByText("no network", { exact: true }).waitFor();
   if (!REAL) {
     await types(page, "colours");
     await shows(page, "true colour");
@@ -155,7 +155,7 @@ test("a lost gateway is announced with a countdown, and the session goes on wher
   await page.keyboard.press("Enter");
   await page
     .locator('[data-banner="connection"]')
-    .getByRole("button", { name: "Now" })
+    .getByRole("button", { name: "Try now" })
     .click({ timeout: 1000 })
     .catch(() => {});
   await shows(page, "42");
@@ -313,7 +313,7 @@ test("output that is gone is announced, and the newest screen is shown", {
   gateway.down = false;
   await page
     .locator('[data-banner="connection"]')
-    .getByRole("button", { name: "Now" })
+    .getByRole("button", { name: "Try now" })
     .click({ timeout: 1000 })
     .catch(() => {});
   await page.getByText("of output were not kept").waitFor();
@@ -362,6 +362,18 @@ test("search, appearance and a small screen", { skip: scriptedOnly, timeout: 60_
   await page.keyboard.press("Control+Shift+F");
   await page.getByLabel("Search the terminal").fill("line 150 ");
   await shows(page, "line 150 of 200");
+  await page.getByText("1 of 1", { exact: true }).waitFor();
+  await page.getByLabel("Search the terminal").fill("19");
+  await page.getByText("2 of 12", { exact: true }).waitFor();
+  await page.keyboard.press("Shift+Enter");
+  await page.getByText("3 of 12", { exact: true }).waitFor();
+  const found = page.locator(".xterm-rows span", { hasText: /^1$/ });
+  const grounds = await found.evaluateAll((all) =>
+    all.map((one) => getComputedStyle(one).backgroundColor),
+  );
+  // The one that the person has got to, and all others.
+  assert.equal(grounds.filter((ground) => ground === "rgb(255, 183, 77)").length, 1, `${grounds}`);
+  assert.ok(grounds.filter((ground) => ground === "rgb(92, 77, 22)").length > 5, `${grounds}`);
   await pictured(page, "40-search");
   await page.getByLabel("Search the terminal").fill("no such thing");
   await page.getByText("Not found").waitFor();
