@@ -8,6 +8,7 @@ use shellgate_client::session::State;
 use shellgate_protocol::client_leg::{EndReason, GapReason, Notice, Resume, Role};
 use shellgate_protocol::{CloseCode, Offset};
 use shellgate_tests::World;
+use shellgate_tests::transcript::Transcript;
 use shellgate_tests::user::from_the_start;
 
 #[test]
@@ -196,6 +197,21 @@ async fn who_is_warned_that_a_session_will_stop_can_put_that_off() {
         })
         .await;
     assert!((61..=63).contains(&left), "{left} s");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_after_a_warning_is_warned_too() {
+    let world = World::builder().set("templates.short.idle", "63s").start().await;
+    let ada = world.user("ada");
+    let mut shell = ada.opens_a("short").await;
+    let warned = |notice: &Notice| matches!(notice, Notice::IdleWarning { .. });
+    let is_warned = |seen: &Transcript| seen.notices.iter().any(warned).then_some(());
+    shell.sees("a warning", is_warned).await;
+    let mut watching = ada.comes_with(shell.session(), from_the_start(Role::Observer));
+    watching.sees("a warning", is_warned).await;
+    let mut shell = shell.hangs_up().await.comes_back().await;
+    shell.sees("a warning", is_warned).await;
     world.stop().await;
 }
 
