@@ -10,6 +10,7 @@ use std::time::Duration;
 use shellgate_protocol::client_leg::{EndReason, Notice};
 use shellgate_protocol::link_leg::Stats;
 
+use crate::clock::rfc3339;
 use crate::config::Template;
 
 /// What is left of a session's time when its clients are warned, the longer one first.
@@ -188,11 +189,11 @@ impl IdleClock {
             Work::Turn => "an agent's turn",
         };
         format!(
-            "live since {}, last work {last} at {}, idle limit {} s, end of life {} (ms since the epoch)",
-            self.began_ms,
-            self.last_work_ms,
+            "live since {}, last work {last} at {}, idle limit {} s, end of life {}",
+            rfc3339(self.began_ms),
+            rfc3339(self.last_work_ms),
             self.terms.idle.as_secs(),
-            self.ends_ms
+            rfc3339(self.ends_ms)
         )
     }
 

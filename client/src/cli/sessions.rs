@@ -100,6 +100,7 @@ fn described(session: &Session, now: u64) -> String {
         let code = ended.code.map(|code| format!("exit status {code}"));
         let signal = ended.signal.as_ref().map(|signal| format!("signal {signal}"));
         lines.extend(code.or(signal).map(|status| ("status", status)));
+        lines.extend(ended.detail.clone().map(|detail| ("because", detail.trim().to_owned())));
         lines.extend(ended.evidence.clone().map(|evidence| ("evidence", evidence)));
     }
     let plain = shellgate_client::problem::plain;

@@ -61,7 +61,11 @@ fn an_idle_session_is_warned_at_five_minutes_and_at_one_and_then_ends() {
             (1800, Verdict::Stop(EndReason::Idle))
         ]
     );
-    assert!(clock.evidence().contains("its beginning"));
+    assert_eq!(
+        clock.evidence(),
+        "live since 2023-11-14T22:13:20Z, last work its beginning here at 2023-11-14T22:13:20Z, \
+         idle limit 1800 s, end of life 2023-11-15T10:13:20Z"
+    );
 }
 
 #[test]

@@ -161,7 +161,10 @@ async fn a_program_that_does_not_exist_says_so_in_its_exit() {
     let mut shell = ada.comes_to(session);
     let status = shell.exits().await;
     assert_eq!((status.code, status.reason), (Some(127), EndReason::Exited));
-    assert!(status.detail.is_some_and(|detail| detail.contains("no-such-program")));
+    assert!(status.detail.as_ref().is_some_and(|detail| detail.contains("no-such-program")));
+    let ended = world.operator().sees_the_end_of(session).await.ended.expect("ended");
+    assert_eq!(ended.detail, status.detail, "who comes later can read it, too");
+    assert_eq!(ended.evidence, None, "the exit says it all");
     world.stop().await;
 }
 
