@@ -350,6 +350,24 @@ async fn a_lost_connection_is_255_and_a_signal_is_128_and_its_number() {
 }
 
 #[tokio::test]
+async fn a_program_that_is_missing_is_told_once() {
+    let gateway = Gateway::start().await;
+    let why = "nonsense cannot be started";
+    gateway.prints(format!("{why}\r\n").as_bytes());
+    let reason = shellgate_protocol::client_leg::EndReason::Exited;
+    let (code, detail) = (Some(127), Some(why.to_owned()));
+    gateway.ends(shellgate_protocol::client_leg::ExitStatus { code, signal: None, reason, detail });
+    let id = gateway.state().id.to_string();
+    let (status, said, error) = says(&gateway, &["attach", &id, "--from-start"]).await;
+    assert_eq!((status, (said + &error).matches(why).count()), (127, 1));
+    let (_, shown, _) = says(&gateway, &["show", &id]).await;
+    assert!(shown.contains(&format!("because       {why}")), "{shown}");
+    // What lines a program wrote on stderr stand nowhere else.
+    gateway.state().mode = shellgate_protocol::client_leg::Mode::Lines;
+    assert!(says(&gateway, &["attach", &id]).await.2.contains(why));
+}
+
+#[tokio::test]
 async fn attaching_makes_a_session_only_when_asked_to() {
     let gateway = Gateway::start().await;
     gateway.exits(0);
