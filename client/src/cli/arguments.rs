@@ -94,7 +94,7 @@ pub enum OfGateway {
     Ticket(Ticket),
     /// Sign in, and store the token for later commands
     #[command(
-        after_help = "Examples:\n  shellgate login --code -x5BqTnW0R8cVYdKZ2eJ_g   (the gateway prints the code)\n  \
+        after_help = "Examples:\n  shellgate login http://127.0.0.1:7800/#code=-x5BqTnW0R8cVYdKZ2eJ_g   (the gateway prints it)\n  \
         get-my-token | shellgate login --token-stdin"
     )]
     Login(Login),
@@ -213,7 +213,10 @@ pub struct Ticket {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub struct Login {
-    /// The one-time code that a gateway with a development issuer prints
+    /// The address that a gateway with a development issuer prints, with its one-time code
+    #[arg(value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// The same, or the code alone
     // Codes are random, and one in 64 begins with a hyphen.
     #[arg(long, allow_hyphen_values = true)]
     pub code: Option<String>,
