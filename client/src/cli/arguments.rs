@@ -140,6 +140,10 @@ fn escape(text: &str) -> Result<EscapeKey, String> {
     }
 }
 
+fn origin(text: &str) -> Result<Endpoint, String> {
+    text.parse().map_err(|_| "that is no origin, such as https://wall.example.org".to_owned())
+}
+
 #[derive(Debug, Args)]
 pub struct New {
     /// Its name; the gateway needs none
@@ -151,7 +155,7 @@ pub struct New {
     #[arg(long)]
     pub detach: bool,
     /// How to print it (with --detach)
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, requires = "detach")]
     pub output: Output,
     #[command(flatten)]
     pub escape: Escape,
@@ -203,7 +207,7 @@ pub struct Ticket {
     pub observe: bool,
     /// The origin of the page that will use it, as browsers name it; one that the gateway lets in
     /// [default: that of the gateway's own address]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = origin)]
     pub origin: Option<Endpoint>,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t)]

@@ -73,6 +73,9 @@ async fn sessions_are_listed_for_people_and_for_programs() {
     assert!(shown.contains("its program ended\nstatus        exit status 4"), "{shown}");
     let (status, _, said) = says(&gateway, &["ls"]).await;
     assert!(status == 0 && said.contains("No sessions."), "{said}");
+    let (_, table, _) = says(&gateway, &["ls", "--ended"]).await;
+    assert!(table.contains("ATTACHED  END       ID"), "{table}");
+    assert!(table.contains("nobody    status 4  ses_"), "{table}");
 }
 
 #[tokio::test]
@@ -137,7 +140,8 @@ async fn a_ticket_is_printed_alone() {
     let origin = "https://wall.example.org";
     says(&gateway, &["ticket", "work", "--origin", "https://Wall.example.org:443/"]).await;
     assert_eq!(gateway.state().requests.last().unwrap().2, asked("driver", origin));
-    assert_eq!(says(&gateway, &["ticket", "work", "--origin", "wall"]).await.0, 64);
+    let (status, _, error) = says(&gateway, &["ticket", "work", "--origin", "wall"]).await;
+    assert!(status == 64 && error.contains("that is no origin"), "{error}");
     let refused = json!({ "title": "Unauthorized", "status": 401, "code": "origin_refused" });
     gateway.state().answers.push(("/v1/sessions/", 401, refused));
     let (status, _, error) = says(&gateway, &["ticket", "work"]).await;
@@ -147,9 +151,14 @@ async fn a_ticket_is_printed_alone() {
 #[tokio::test]
 async fn wrong_use_is_64_and_help_teaches() {
     let gateway = Gateway::start().await;
-    for wrong in
-        [&["reboot"][..], &[], &["attach"], &["--url", "ftp://x", "ls"], &["ls", "-o", "x"]]
-    {
+    for wrong in [
+        &["reboot"][..],
+        &[],
+        &["attach"],
+        &["--url", "ftp://x", "ls"],
+        &["ls", "-o", "x"],
+        &["new", "-o", "json"],
+    ] {
         assert_eq!(says(&gateway, wrong).await.0, 64, "{wrong:?}");
     }
     let (status, help, _) = says(&gateway, &["--help"]).await;
