@@ -241,6 +241,21 @@ impl Api {
         Err(CallError::NotAGateway("its list of sessions has no end".into()))
     }
 
+    /// Asks whether the token lets its user in at all: a token that allows little is one, too.
+    ///
+    /// # Errors
+    /// [`CallError`] where it does not, or nobody knows.
+    pub async fn lets_in(&self) -> Result<(), CallError> {
+        let mut url = self.endpoint.at("v1/sessions");
+        url.query_pairs_mut().append_pair("limit", "1");
+        let request = self.http.request(Method::GET, url).timeout(CALL);
+        match self.call::<Sessions>(request).await {
+            Ok(_) => Ok(()),
+            Err(CallError::Refused(no)) if no.status == StatusCode::FORBIDDEN.as_u16() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn page(&self, which: Which, after: Option<String>) -> Result<Sessions, CallError> {
         let mut query = vec![("limit", PAGE.to_owned())];
         query.extend(which.state.map(|state| ("state", state.name().to_owned())));

@@ -243,6 +243,15 @@ impl Input {
         self.request(Connection::extend)
     }
 
+    /// Dials at once instead of after the pause, or as soon as a gateway that asked for one allows.
+    /// Does nothing where the attachment stands or is being dialled.
+    pub fn retry_now(&self) {
+        let now = self.shared.now();
+        self.shared.core().connection.retry_now(now);
+        self.shared.driver.notify_one();
+        self.shared.caller.notify_one();
+    }
+
     fn request(&self, ask: impl FnOnce(&mut Connection) -> Option<u64>) -> Result<u64, NotTaken> {
         let mut core = self.shared.core();
         if core.connection.type_in(&[]).is_none() {

@@ -64,10 +64,12 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, BadEndpoint> {
         let bad = |why: &str| BadEndpoint { given: text.to_owned(), why: why.to_owned() };
-        let mut url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(bad("it begins with http:// or https://"));
+        let begins = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        // The host of `host:port` would be read as a scheme.
+        if !matches!(begins.as_deref(), Some("http" | "https")) {
+            return Err(bad("begin it with http:// or https://"));
         }
+        let mut url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(BadEndpoint {
                 given: "…".to_owned(),
@@ -111,6 +113,10 @@ mod tests {
     fn what_is_no_gateway_is_refused_without_showing_a_password() {
         for wrong in ["", "example.org", "ftp://example.org", "http://h/?a", "http://h/#a"] {
             assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
+        }
+        for bare in ["127.0.0.1:7800", "localhost:7800", "example.org"] {
+            let error = bare.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains("begin it with http://"), "{error}");
         }
         let error = "http://me:hunter2@h/".parse::<Endpoint>().unwrap_err();
         assert!(!error.to_string().contains("hunter2"));

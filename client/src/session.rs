@@ -54,6 +54,10 @@ pub struct Ended {
     /// The name of the signal that ended the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
+    /// What its user should know besides: why it could not be started, the end of what a line-mode
+    /// program wrote on stderr.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// When its task was gone (RFC 3339); absent while it is being stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,

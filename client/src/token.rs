@@ -8,6 +8,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
 use shellgate_protocol::client_leg::Token;
 use shellgate_protocol::limits::TOKEN_MAX;
 use tokio::io::AsyncReadExt;
@@ -29,6 +32,9 @@ pub enum TokenError {
     /// It is empty, too long, or has characters that no token has.
     #[error("that is not a token: one is up to {TOKEN_MAX} letters, digits, dots, `-` and `_`")]
     Malformed,
+    /// It is some token, and no JSON Web Token.
+    #[error("that is not a JSON Web Token: one has three parts with dots between them")]
+    NoWebToken,
     /// The old one was refused and there is no newer one.
     #[error("the token was refused and there is no newer one")]
     NoNewer,
@@ -49,7 +55,11 @@ impl TokenError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Deadline => true,
-            Self::File { .. } | Self::Malformed | Self::NoNewer | Self::Refresh(_) => false,
+            Self::File { .. }
+            | Self::Malformed
+            | Self::NoWebToken
+            | Self::NoNewer
+            | Self::Refresh(_) => false,
         }
     }
 }
@@ -63,6 +73,27 @@ pub fn checked(text: &str) -> Result<Token, TokenError> {
     let fits = (1..=TOKEN_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~+/=".contains(&b));
     if fits { Ok(Token(text.to_owned())) } else { Err(TokenError::Malformed) }
+}
+
+/// Takes a text for a JSON Web Token if it has the shape of one: three parts, of which the first two
+/// can be read. Who signed it, and for how long, is the gateway's to judge.
+///
+/// # Errors
+/// [`TokenError::Malformed`], [`TokenError::NoWebToken`].
+pub fn web_token(text: &str) -> Result<Token, TokenError> {
+    let token = checked(text)?;
+    let parts: Vec<&str> = token.0.split('.').collect();
+    let is_object = |part: &&str| {
+        let decoded = URL_SAFE_NO_PAD.decode(part).ok();
+        decoded.is_some_and(|json| serde_json::from_slice::<Map<String, Value>>(&json).is_ok())
+    };
+    let [header, claims, signature] = &parts[..] else { return Err(TokenError::NoWebToken) };
+    let is_signed = !signature.is_empty() && URL_SAFE_NO_PAD.decode(signature).is_ok();
+    if is_object(header) && is_object(claims) && is_signed {
+        Ok(token)
+    } else {
+        Err(TokenError::NoWebToken)
+    }
 }
 
 type Refreshed = Pin<Box<dyn Future<Output = Result<Token, TokenError>> + Send>>;
@@ -193,6 +224,17 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[test]
+    fn a_web_token_has_a_header_claims_and_a_signature() {
+        // `{}`, `{"sub":"ada"}`, `sig`.
+        assert!(web_token("e30.eyJzdWIiOiJhZGEifQ.c2ln\n").is_ok());
+        for wrong in ["nonsense", "a.b.c", "e30.e30", "e30.e30.", "e30.W10.c2ln", "e30.e30.c2ln.x"]
+        {
+            assert_eq!(web_token(wrong), Err(TokenError::NoWebToken), "{wrong}");
+        }
+        assert_eq!(web_token("no spaces"), Err(TokenError::Malformed));
+    }
 
     #[tokio::test]
     async fn a_file_is_read_again_and_only_a_newer_token_counts() {

@@ -29,8 +29,7 @@ use crate::registry::Registry;
 use crate::session::Record;
 use crate::store::{Sqlite, StoreError};
 
-/// What a person at a terminal is told before the first prompt, unless the template says something
-/// else.
+/// What a person at a terminal is told before the first prompt, whatever the template says besides.
 const NO_NETWORK: &str =
     "No network here: nothing outside can be reached, so nothing can be sent away.";
 
@@ -171,7 +170,7 @@ impl Core {
             Err(error) => return Err(error.into()),
         };
         let motd = match template.mode {
-            Mode::Terminal => Some(template.motd.clone().unwrap_or_else(|| NO_NETWORK.to_owned())),
+            Mode::Terminal => Some(greeting(template.motd.as_deref())),
             // A line program's first line is its own.
             Mode::Lines => None,
         };
@@ -193,8 +192,28 @@ impl Core {
     }
 }
 
+/// What stands before the first prompt, with a terminal's line ends.
+fn greeting(motd: Option<&str>) -> String {
+    let lines = motd.into_iter().flat_map(str::lines).chain([NO_NETWORK]);
+    lines.collect::<Vec<_>>().join("\r\n")
+}
+
 /// Where the sessions' dial sockets are.
 #[must_use]
 pub fn dial_root(state_dir: &Path) -> PathBuf {
     state_dir.join("dial")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_s_own_words_do_not_hide_that_there_is_no_network() {
+        assert_eq!(greeting(None), NO_NETWORK);
+        assert_eq!(
+            greeting(Some("Welcome.\nBe kind.\n")),
+            format!("Welcome.\r\nBe kind.\r\n{NO_NETWORK}")
+        );
+    }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use shellgate_protocol::client_leg::{EndReason, Notice};
 use shellgate_protocol::link_leg::Stats;
 
+use crate::clock::rfc3339;
 use crate::config::Template;
 
 /// What is left of a session's time when its clients are warned, the longer one first.
@@ -161,12 +162,19 @@ impl IdleClock {
         match (lifetime, idle) {
             (Left::Nothing, _) => Verdict::Stop(EndReason::Lifetime),
             (_, Left::Nothing) => Verdict::Stop(EndReason::Idle),
-            // Idleness can be mended by typing, the end of a life only by an extension: the harder
-            // one is said, and an extension mends both.
-            (Left::Little(seconds), _) => Verdict::Warn(Notice::LifetimeWarning { seconds }),
-            (_, Left::Little(seconds)) => Verdict::Warn(Notice::IdleWarning { seconds }),
-            (Left::Enough, Left::Enough) => Verdict::Fine,
+            (lifetime, idle) => warning(lifetime, idle).map_or(Verdict::Fine, Verdict::Warn),
         }
+    }
+
+    /// What somebody who comes now has to be told: the warning that was said to all, or would have
+    /// been had anybody been there, as it is true now.
+    #[must_use]
+    pub fn standing(&self, now_ms: i64) -> Option<Notice> {
+        let lifetime = Left::of(between(now_ms, self.ends_ms), self.terms.lifetime);
+        let idle = self
+            .idle_ms()
+            .map_or(Left::Enough, |idle_ms| Left::of(between(now_ms, idle_ms), self.terms.idle));
+        warning(lifetime, idle)
     }
 
     /// Why the session is stopped, for an operator.
@@ -181,11 +189,11 @@ impl IdleClock {
             Work::Turn => "an agent's turn",
         };
         format!(
-            "live since {}, last work {last} at {}, idle limit {} s, end of life {} (ms since the epoch)",
-            self.began_ms,
-            self.last_work_ms,
+            "live since {}, last work {last} at {}, idle limit {} s, end of life {}",
+            rfc3339(self.began_ms),
+            rfc3339(self.last_work_ms),
             self.terms.idle.as_secs(),
-            self.ends_ms
+            rfc3339(self.ends_ms)
         )
     }
 
@@ -225,6 +233,36 @@ enum Left {
     Nothing,
 }
 
+impl Left {
+    /// What there is to say to somebody who has heard nothing; `whole` is all the time that there
+    /// was, so that a short clock does not begin with a warning.
+    fn of(left: Duration, whole: Duration) -> Self {
+        match due(left).checked_sub(1) {
+            _ if left.is_zero() => Self::Nothing,
+            // Up, so that nobody is told of no seconds.
+            Some(last) if WARNINGS[last] < whole => {
+                Self::Little(left.as_millis().div_ceil(1000) as u64)
+            }
+            Some(_) | None => Self::Enough,
+        }
+    }
+}
+
+/// How many of [`WARNINGS`] are due when so much is left.
+fn due(left: Duration) -> usize {
+    WARNINGS.iter().filter(|warning| left <= **warning).count()
+}
+
+/// Idleness can be mended by typing, the end of a life only by an extension: the harder one is
+/// said, and an extension mends both.
+fn warning(lifetime: Left, idle: Left) -> Option<Notice> {
+    match (lifetime, idle) {
+        (Left::Little(seconds), _) => Some(Notice::LifetimeWarning { seconds }),
+        (_, Left::Little(seconds)) => Some(Notice::IdleWarning { seconds }),
+        (Left::Enough | Left::Nothing, Left::Enough | Left::Nothing) => None,
+    }
+}
+
 /// Says each warning once, and forgets what it said when the end moves away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Countdown {
@@ -233,17 +271,13 @@ struct Countdown {
 }
 
 impl Countdown {
-    /// What there is to say; `whole` is all the time that there was, so that a short clock does not
-    /// begin with a warning.
+    /// What there is to say that was not said before.
     fn look(&mut self, left: Duration, whole: Duration) -> Left {
-        if left.is_zero() {
-            return Left::Nothing;
+        let before = std::mem::replace(&mut self.said, due(left));
+        match Left::of(left, whole) {
+            Left::Little(_) if self.said <= before => Left::Enough,
+            left => left,
         }
-        let due = WARNINGS.iter().filter(|warning| left <= **warning).count();
-        let news = due > self.said && WARNINGS[due - 1] < whole;
-        self.said = due;
-        // Up, so that nobody is told of no seconds.
-        if news { Left::Little(left.as_millis().div_ceil(1000) as u64) } else { Left::Enough }
     }
 }
 

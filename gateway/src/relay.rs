@@ -82,7 +82,7 @@ pub enum Command {
     /// A verified, newer token: the channel's client is authentic until then; `None` where the
     /// token was refused.
     Reauthenticated(ChannelNumber, Option<Instant>),
-    /// For everybody attached.
+    /// For everybody whose channel is open. Who comes later is announced by [`News::Opened`].
     Tell(Notice),
     /// For one client.
     Answer(ChannelNumber, Notice),
@@ -119,6 +119,8 @@ pub enum News {
     },
     /// The bridge has nothing left to do.
     Ended(Box<Ended>),
+    /// A client is attached, and has been told nothing yet of how its session stands.
+    Opened(ChannelNumber),
     /// A driver asks for more time.
     Extend(ChannelNumber, u64),
     /// A client offers a newer token.
@@ -335,7 +337,10 @@ impl Relay {
                     None => self.cut(index, CloseCode::Unauthenticated, "token refused"),
                 }
             }
-            Command::Tell(notice) => self.tell_all(&ToClient::Notice { notice }),
+            Command::Tell(notice) => {
+                let is_open = |attachment: &Attachment| attachment.stage == Stage::Open;
+                self.tell_those(is_open, &ToClient::Notice { notice });
+            }
             Command::Answer(channel, notice) => {
                 self.tell(channel, &ToClient::Notice { notice });
             }
@@ -346,7 +351,7 @@ impl Relay {
             Command::Goaway(after) => {
                 let retry_ms = millis(after);
                 self.tell_bridge(&ToBridge::Goaway { retry_ms });
-                self.tell_all(&ToClient::Goaway { retry_ms });
+                self.tell_those(|_| true, &ToClient::Goaway { retry_ms });
             }
             // Handled where it ends the relay.
             Command::Finish(..) => {}
@@ -416,8 +421,9 @@ impl Relay {
         }
     }
 
-    fn tell_all(&mut self, message: &ToClient) {
-        let channels: Vec<_> = self.attachments.iter().map(|a| a.channel).collect();
+    fn tell_those(&mut self, are_meant: impl Fn(&Attachment) -> bool, message: &ToClient) {
+        let meant = self.attachments.iter().filter(|attachment| are_meant(attachment));
+        let channels: Vec<_> = meant.map(|attachment| attachment.channel).collect();
         for channel in channels {
             self.tell(channel, message);
         }

@@ -35,6 +35,9 @@ pub(crate) use outgoing::Outgoing;
 /// A connection that stood this long makes up for the failures before it, in milliseconds.
 const PROVEN_MILLIS: u64 = 5_000;
 
+/// However impatient somebody is, this long lies between two dials, in milliseconds.
+const BETWEEN_DIALS_MILLIS: u64 = 1_000;
+
 /// The longest that a refusal can make a client wait, in milliseconds.
 const RETRY_AFTER_LONGEST_MILLIS: u64 = 600_000;
 
@@ -66,7 +69,7 @@ pub(crate) enum DialFailure {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Resting { until: u64, renew: bool },
+    Resting { until: u64, earliest: u64, renew: bool },
     Dialling { renew: bool },
     Opening { attach_sent: bool },
     Attached { since: u64 },
@@ -110,6 +113,8 @@ pub(crate) struct Connection {
     heard_at: u64,
     listening: bool,
     goaway_at: Option<u64>,
+    /// When it was last dialled.
+    dialled_at: u64,
     /// Dials since the attachment last stood.
     attempts: u32,
     /// Since when nothing at all has come from a gateway.
@@ -153,6 +158,7 @@ impl Connection {
             heard_at: now,
             listening: true,
             goaway_at: None,
+            dialled_at: now,
             attempts: 0,
             unreachable_since: Some(now),
             exited: false,
@@ -234,7 +240,7 @@ impl Connection {
             DialFailure::NoToken { why, passes: true } => {
                 let pause = self.back_off.pause();
                 self.announce_return(Break::NoToken(plain(&why)), pause, now);
-                self.rest(now + pause, renew);
+                self.rest(now + pause, now, renew);
             }
             DialFailure::NoToken { why, passes: false } => {
                 // Where a token was refused, the gateway's words about that matter more.
@@ -283,7 +289,7 @@ impl Connection {
     pub(crate) fn hung_up(&mut self, now: u64) {
         if let Stage::HangingUp { then, .. } = self.stage {
             match then {
-                Afterwards::Dial { at } => self.rest(at.max(now), false),
+                Afterwards::Dial { at } => self.rest(at.max(now), now, false),
                 Afterwards::End => self.stage = Stage::Over,
             }
         }
@@ -299,8 +305,9 @@ impl Connection {
             return self.leave_with(Why::OutOfPatience, last);
         }
         match self.stage {
-            Stage::Resting { until, renew } if now >= until => {
+            Stage::Resting { until, renew, .. } if now >= until => {
                 self.stage = Stage::Dialling { renew };
+                self.dialled_at = now;
             }
             Stage::Opening { .. } | Stage::Attached { .. } => {
                 if self.exit_by.is_some_and(|by| now >= by) {
@@ -354,6 +361,7 @@ impl Connection {
 
     fn back(&mut self, then: Then, why: Break, at_least: Option<u64>, now: u64) {
         let mut renew = false;
+        let mut asked = at_least.unwrap_or(0).min(RETRY_AFTER_LONGEST_MILLIS);
         let pause = match then {
             Then::Stop => return self.over(Why::Stopped, Some(why)),
             Then::Renew if self.renewed => return self.over(Why::Unauthenticated, Some(why)),
@@ -364,15 +372,18 @@ impl Connection {
             }
             // A gateway that said goaway has also said when to come back.
             Then::Return => match self.goaway_at {
-                Some(at) => at.saturating_sub(now).max(self.back_off.at_once_then_pause()),
+                Some(at) => {
+                    asked = asked.max(at.saturating_sub(now));
+                    asked.max(self.back_off.at_once_then_pause())
+                }
                 None => self.back_off.at_once_with_jitter(),
             },
             Then::Retry => self.back_off.at_once_then_pause(),
             Then::BackOff => self.back_off.pause(),
         };
-        let pause = pause.max(at_least.unwrap_or(0).min(RETRY_AFTER_LONGEST_MILLIS));
+        let pause = pause.max(asked);
         self.announce_return(why, pause, now);
-        self.rest(now + pause, renew);
+        self.rest(now + pause, now + asked, renew);
     }
 
     fn announce_return(&mut self, why: Break, wait_ms: u64, now: u64) {
@@ -383,8 +394,11 @@ impl Connection {
         self.tell(Event::Reconnecting { attempt: self.attempts, wait_ms, why }, None);
     }
 
-    fn rest(&mut self, until: u64, renew: bool) {
-        self.stage = Stage::Resting { until, renew };
+    /// Waits until then, and where somebody is impatient no longer than the gateway asked for, or
+    /// than keeps a key that repeats from dialling without pause.
+    fn rest(&mut self, until: u64, earliest: u64, renew: bool) {
+        let earliest = earliest.max(self.dialled_at + BETWEEN_DIALS_MILLIS);
+        self.stage = Stage::Resting { until, earliest, renew };
     }
 
     fn over(&mut self, why: Why, last: Option<Break>) {

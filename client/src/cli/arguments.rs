@@ -94,7 +94,7 @@ pub enum OfGateway {
     Ticket(Ticket),
     /// Sign in, and store the token for later commands
     #[command(
-        after_help = "Examples:\n  shellgate login --code -x5BqTnW0R8cVYdKZ2eJ_g   (the gateway prints the code)\n  \
+        after_help = "Examples:\n  shellgate login http://127.0.0.1:7800/#code=-x5BqTnW0R8cVYdKZ2eJ_g   (the gateway prints it)\n  \
         get-my-token | shellgate login --token-stdin"
     )]
     Login(Login),
@@ -140,6 +140,10 @@ fn escape(text: &str) -> Result<EscapeKey, String> {
     }
 }
 
+fn origin(text: &str) -> Result<Endpoint, String> {
+    text.parse().map_err(|_| "that is no origin, such as https://wall.example.org".to_owned())
+}
+
 #[derive(Debug, Args)]
 pub struct New {
     /// Its name; the gateway needs none
@@ -151,7 +155,7 @@ pub struct New {
     #[arg(long)]
     pub detach: bool,
     /// How to print it (with --detach)
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, requires = "detach")]
     pub output: Output,
     #[command(flatten)]
     pub escape: Escape,
@@ -203,7 +207,7 @@ pub struct Ticket {
     pub observe: bool,
     /// The origin of the page that will use it, as browsers name it; one that the gateway lets in
     /// [default: that of the gateway's own address]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = origin)]
     pub origin: Option<Endpoint>,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t)]
@@ -213,7 +217,10 @@ pub struct Ticket {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub struct Login {
-    /// The one-time code that a gateway with a development issuer prints
+    /// The address that a gateway with a development issuer prints, with its one-time code
+    #[arg(value_name = "ADDRESS")]
+    pub address: Option<String>,
+    /// The same, or the code alone
     // Codes are random, and one in 64 begins with a hyphen.
     #[arg(long, allow_hyphen_values = true)]
     pub code: Option<String>,

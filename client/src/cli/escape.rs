@@ -11,6 +11,8 @@ pub enum Escape {
     Suspend,
     /// `~e`
     Extend,
+    /// `~r`
+    Retry,
 }
 
 /// A piece of what was typed.
@@ -29,12 +31,21 @@ pub struct Escapes {
     at_line_start: bool,
     /// The escape's key was typed, and the next one decides.
     pending: bool,
+    /// The terminal gives whole lines: the end of one that was an escape is none of the session's.
+    by_lines: bool,
+    /// Such a line has still to end.
+    ends_escape: bool,
 }
 
 impl Escapes {
-    /// With this key, or none at all.
+    /// With this key, or none at all, at a terminal that gives single keys.
     pub fn new(key: Option<u8>) -> Self {
-        Self { key, at_line_start: true, pending: false }
+        Self { key, at_line_start: true, pending: false, by_lines: false, ends_escape: false }
+    }
+
+    /// The same at a terminal that gives whole lines.
+    pub fn by_lines(key: Option<u8>) -> Self {
+        Self { by_lines: true, ..Self::new(key) }
     }
 
     /// Takes typed bytes apart.
@@ -43,12 +54,16 @@ impl Escapes {
         let mut pieces = Vec::new();
         let mut plain = Vec::with_capacity(bytes.len());
         for &byte in bytes {
+            if std::mem::take(&mut self.ends_escape) && byte == b'\n' {
+                continue;
+            }
             if self.pending {
                 self.pending = false;
                 let escape = match byte {
                     b'.' => Some(Escape::Detach),
                     b'?' => Some(Escape::Help),
                     b'e' => Some(Escape::Extend),
+                    b'r' => Some(Escape::Retry),
                     0x1a => Some(Escape::Suspend),
                     _ => None,
                 };
@@ -58,6 +73,7 @@ impl Escapes {
                     }
                     pieces.push(Typed::Escape(escape));
                     self.at_line_start = true;
+                    self.ends_escape = self.by_lines;
                     continue;
                 }
                 plain.push(key);
@@ -106,6 +122,18 @@ mod tests {
         assert_eq!(typed(b"~~."), [bytes(b"~.")]);
         assert_eq!(typed(b"~/bin\r"), [bytes(b"~/bin\r")]);
         assert_eq!(typed(b"~\r~."), [bytes(b"~\r"), Typed::Escape(Escape::Detach)]);
+    }
+
+    #[test]
+    fn the_end_of_a_line_that_was_an_escape_is_not_typed() {
+        let mut escapes = Escapes::by_lines(Some(b'~'));
+        assert_eq!(escapes.take(b"~?"), [Typed::Escape(Escape::Help)]);
+        assert_eq!(escapes.take(b"\n"), []);
+        assert_eq!(
+            escapes.take(b"\n~r\nyes\n"),
+            [bytes(b"\n"), Typed::Escape(Escape::Retry), bytes(b"yes\n")]
+        );
+        assert_eq!(typed(b"~?\n"), [Typed::Escape(Escape::Help), bytes(b"\n")]);
     }
 
     #[test]

@@ -98,6 +98,22 @@ pub fn reason(reason: EndReason) -> &'static str {
     }
 }
 
+/// The same in a column: a program's own end by its status.
+pub fn end(reason: EndReason, code: Option<i32>, signal: Option<&str>) -> String {
+    match (reason, code, signal) {
+        (EndReason::Exited, _, Some(signal)) => format!("signal {signal}"),
+        (EndReason::Exited, Some(code), None) => format!("status {code}"),
+        (EndReason::Exited, None, None) => "exited".to_owned(),
+        (EndReason::Stopped, _, _) => "stopped".to_owned(),
+        (EndReason::Idle, _, _) => "idle".to_owned(),
+        (EndReason::Lifetime, _, _) => "longest life".to_owned(),
+        (EndReason::StartFailed, _, _) => "not started".to_owned(),
+        (EndReason::Lost, _, _) => "lost".to_owned(),
+        (EndReason::Compromised, _, _) => "compromised".to_owned(),
+        (EndReason::Shutdown, _, _) => "shutdown".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

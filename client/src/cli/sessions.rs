@@ -29,11 +29,14 @@ pub async fn ls(settings: &Settings, ls: Ls) -> Result<u8, Failure> {
     if ls.all {
         head.insert(0, "OWNER");
     }
-    let rows: Vec<_> = sessions.iter().map(|session| row(session, ls.all, now)).collect();
+    if ls.ended {
+        head.insert(head.len() - 1, "END");
+    }
+    let rows: Vec<_> = sessions.iter().map(|session| row(session, &ls, now)).collect();
     print(&table::table(&head, &rows))
 }
 
-fn row(session: &Session, all: bool, now: u64) -> Vec<String> {
+fn row(session: &Session, ls: &Ls, now: u64) -> Vec<String> {
     let mut row = vec![
         session.name.clone().unwrap_or_else(|| "-".to_owned()),
         session.state.name().to_owned(),
@@ -42,7 +45,14 @@ fn row(session: &Session, all: bool, now: u64) -> Vec<String> {
         attached(session),
         session.id.to_string(),
     ];
-    if all {
+    if ls.ended {
+        let end = session.ended.as_ref().map_or_else(
+            || "-".to_owned(),
+            |ended| humane::end(ended.reason, ended.code, ended.signal.as_deref()),
+        );
+        row.insert(row.len() - 1, end);
+    }
+    if ls.all {
         let owner = session.owner.as_ref().map_or("-", |owner| &owner.user);
         row.insert(0, owner.to_owned());
     }
@@ -100,6 +110,7 @@ fn described(session: &Session, now: u64) -> String {
         let code = ended.code.map(|code| format!("exit status {code}"));
         let signal = ended.signal.as_ref().map(|signal| format!("signal {signal}"));
         lines.extend(code.or(signal).map(|status| ("status", status)));
+        lines.extend(ended.detail.clone().map(|detail| ("because", detail.trim().to_owned())));
         lines.extend(ended.evidence.clone().map(|evidence| ("evidence", evidence)));
     }
     let plain = shellgate_client::problem::plain;

@@ -174,7 +174,7 @@ pub fn advice(error: &CallError) -> String {
             "the gateway lets in no page of that origin: --origin names another".to_owned()
         }
         CallError::Refused(refused) if refused.status == 401 => {
-            format!("{error}\n  Sign in with `shellgate login`, or set SHELLGATE_TOKEN.")
+            format!("{error}\n  `shellgate login` signs you in; SHELLGATE_TOKEN goes before it.")
         }
         CallError::NotThere { .. } | CallError::NotAGateway(_) => {
             format!("{error}\n  Is the address right? It is given by --url or SHELLGATE_URL.")

@@ -3,18 +3,20 @@
 mod exit;
 mod held;
 mod keyboard;
+mod status;
 mod view;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use shellgate_client::api::{CallError, NewSession};
 use shellgate_client::attach::{Closed, Why};
-use shellgate_client::session::Session;
+use shellgate_client::session::{Session, State};
 use shellgate_client::{Api, AttachOptions};
-use shellgate_protocol::client_leg::{ExitStatus, Mode, Role};
+use shellgate_protocol::client_leg::{EndReason, ExitStatus, Mode, Role};
 use shellgate_protocol::{CloseCode, Offset, SessionId};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::arguments::{Attach, EscapeKey, New, Output};
@@ -108,8 +110,19 @@ impl Shell {
         let session = if attach.create && is_name {
             create(&api, Some(attach.session), None).await?.0
         } else {
-            resolve::must_find(&api, &attach.session).await?
+            // Its last screen and its exit status are to be had as long as it is known.
+            resolve::must_find_even_ended(&api, &attach.session).await?
         };
+        if session.state == State::Ended
+            && let Some(at) = session.ended.as_ref().and_then(|ended| ended.at.as_deref())
+        {
+            let label = shellgate_client::problem::plain(&resolve::label(&session));
+            let when = humane::distance(at, humane::now());
+            aside(&format!(
+                "shellgate: {label} ended {}\n",
+                shellgate_client::problem::plain(&when)
+            ));
+        }
         let role = if attach.observe { Role::Observer } else { Role::Driver };
         // Lines have no screen that could be drawn instead.
         let whole = attach.from_start || session.mode == Mode::Lines;
@@ -139,13 +152,16 @@ impl Shell {
         let (input, events) = self.api.attach(self.session.id, self.options.clone());
         let (to_view, told) = mpsc::channel(8);
         let (stands, stood) = oneshot::channel();
-        let mut view = View::new(events, told, stands, &self.options);
+        let typed = Arc::new(Notify::new());
+        let escape = self.escape.0.filter(|_| is_typed_at);
+        let mut view = View::new(events, told, typed.clone(), stands, &self.options, escape);
         let end = {
             let mut typing = std::pin::pin!(keyboard::run(
                 input.clone(),
                 stood,
                 to_view.clone(),
-                self.escape.0.filter(|_| is_typed_at),
+                typed,
+                escape,
                 observes,
             ));
             let mut signals = Signals::new().map_err(|e| Failure::new(e.to_string()))?;
@@ -185,14 +201,29 @@ impl Shell {
                 aside(&format!("shellgate: detached; `shellgate attach {label}` comes back\n"));
                 Ok(0)
             }
-            End::Signalled(number) => Ok(of_signal(number)),
+            End::Signalled(number) => {
+                // A terminal shows `^C` in the line that it was typed in.
+                let (fresh, what) = match number {
+                    2 if terminal::is_typed_at() => ("\n", "interrupted"),
+                    2 => ("", "interrupted"),
+                    _ => ("", "terminated"),
+                };
+                aside(&format!(
+                    "{fresh}shellgate: {what}; the session lives on: `shellgate attach {label}`\n"
+                ));
+                Ok(of_signal(number))
+            }
             End::Unread => Err(Failure {
                 status: CONNECTION_LOST,
                 message: "standard output is closed".into(),
             }),
             End::Closed(closed, Some(status)) => {
                 tells_undelivered(closed.undelivered);
-                self.tells_end(status.reason, status.detail.as_deref());
+                // Of a program at a terminal it stood in the output already.
+                let was_printed =
+                    self.session.mode == Mode::Terminal && status.reason == EndReason::Exited;
+                let detail = status.detail.as_deref().filter(|_| !was_printed);
+                self.tells_end(status.reason, detail);
                 Ok(of_program(status.code, status.signal.as_deref()))
             }
             End::Closed(closed, None) => {
@@ -202,8 +233,8 @@ impl Shell {
         }
     }
 
-    fn tells_end(&self, reason: shellgate_protocol::client_leg::EndReason, detail: Option<&str>) {
-        if reason != shellgate_protocol::client_leg::EndReason::Exited {
+    fn tells_end(&self, reason: EndReason, detail: Option<&str>) {
+        if reason != EndReason::Exited {
             aside(&format!("shellgate: the session is over: {}\n", humane::reason(reason)));
         }
         for line in detail.unwrap_or_default().lines() {
@@ -219,7 +250,7 @@ impl Shell {
             && let Ok(session) = asked
             && let Some(ended) = session.ended
         {
-            self.tells_end(ended.reason, ended.evidence.as_deref());
+            self.tells_end(ended.reason, ended.detail.as_deref().or(ended.evidence.as_deref()));
             return Ok(of_ended(&ended));
         }
         let why = closed
@@ -232,7 +263,7 @@ impl Shell {
             ),
             (Why::Unauthenticated, _) => {
                 format!(
-                    "\n  Sign in with `shellgate login`; `shellgate attach {label}` comes back."
+                    "\n  `shellgate login` signs you in, and `shellgate attach {label}` comes back."
                 )
             }
             (Why::OutOfPatience | Why::Broken, _) => {

@@ -11,6 +11,9 @@ use tokio::process::Command;
 
 use crate::scripted::{Gateway, Play};
 
+/// `{}`, `{"sub":"ada"}` and a signature.
+const WEB_TOKEN: &str = "e30.eyJzdWIiOiJhZGEifQ.c2ln";
+
 /// A `shellgate` that knows nothing but this gateway and this home.
 pub fn shellgate(gateway: &Gateway, home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shellgate"));
@@ -70,6 +73,9 @@ async fn sessions_are_listed_for_people_and_for_programs() {
     assert!(shown.contains("its program ended\nstatus        exit status 4"), "{shown}");
     let (status, _, said) = says(&gateway, &["ls"]).await;
     assert!(status == 0 && said.contains("No sessions."), "{said}");
+    let (_, table, _) = says(&gateway, &["ls", "--ended"]).await;
+    assert!(table.contains("ATTACHED  END       ID"), "{table}");
+    assert!(table.contains("nobody    status 4  ses_"), "{table}");
 }
 
 #[tokio::test]
@@ -161,7 +167,8 @@ async fn a_ticket_is_printed_alone() {
     let origin = "https://wall.example.org";
     says(&gateway, &["ticket", "work", "--origin", "https://Wall.example.org:443/"]).await;
     assert_eq!(gateway.state().requests.last().unwrap().2, asked("driver", origin));
-    assert_eq!(says(&gateway, &["ticket", "work", "--origin", "wall"]).await.0, 64);
+    let (status, _, error) = says(&gateway, &["ticket", "work", "--origin", "wall"]).await;
+    assert!(status == 64 && error.contains("that is no origin"), "{error}");
     let refused = json!({ "title": "Unauthorized", "status": 401, "code": "origin_refused" });
     gateway.state().answers.push(("/v1/sessions/", 401, refused));
     let (status, _, error) = says(&gateway, &["ticket", "work"]).await;
@@ -171,9 +178,14 @@ async fn a_ticket_is_printed_alone() {
 #[tokio::test]
 async fn wrong_use_is_64_and_help_teaches() {
     let gateway = Gateway::start().await;
-    for wrong in
-        [&["reboot"][..], &[], &["attach"], &["--url", "ftp://x", "ls"], &["ls", "-o", "x"]]
-    {
+    for wrong in [
+        &["reboot"][..],
+        &[],
+        &["attach"],
+        &["--url", "ftp://x", "ls"],
+        &["ls", "-o", "x"],
+        &["new", "-o", "json"],
+    ] {
         assert_eq!(says(&gateway, wrong).await.0, 64, "{wrong:?}");
     }
     let (status, help, _) = says(&gateway, &["--help"]).await;
@@ -222,9 +234,11 @@ async fn signing_in_stores_a_token_for_this_gateway_and_this_user_alone() {
 async fn a_token_from_standard_input_is_renewed_when_it_is_refused() {
     let gateway = Gateway::start().await;
     let home = tempfile::tempdir().unwrap();
+    let old = WEB_TOKEN;
     let mut command = shellgate(&gateway, home.path());
     command.args(["login", "--token-stdin"]);
-    assert_eq!(run(command, "old\n").await.status.code(), Some(0));
+    assert_eq!(run(command, &format!("{old}\n")).await.status.code(), Some(0));
+    gateway.state().bearers.clear();
     let refused = json!({ "title": "Unauthorized", "detail": "The token has run out." });
     gateway.state().answers.push(("/v1/sessions?", 401, refused));
     let renewed = json!({ "token": "new", "expires_in": 3600, "user": "ada" });
@@ -233,9 +247,57 @@ async fn a_token_from_standard_input_is_renewed_when_it_is_refused() {
     command.arg("ls");
     let (status, _, error) = told(run(command, "").await);
     assert!(status == 1 && error.contains("The token has run out.") && error.contains("login"));
-    assert_eq!(gateway.state().bearers, ["Bearer old", "Bearer old", "Bearer new"]);
+    assert_eq!(
+        gateway.state().bearers,
+        [format!("Bearer {old}"), format!("Bearer {old}"), "Bearer new".to_owned()]
+    );
     let stored = std::fs::read_to_string(home.path().join(".config/shellgate/token")).unwrap();
     assert_eq!(stored, format!("new\n{}\n", gateway.url));
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_or_is_refused_is_not_stored() {
+    let gateway = Gateway::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let logs_in = |text: &'static str| {
+        let mut command = shellgate(&gateway, home.path());
+        command.args(["login", "--token-stdin"]);
+        async move { told(run(command, text).await) }
+    };
+    let (status, _, error) = logs_in("nonsense\n").await;
+    assert!(status == 64 && error.contains("not a JSON Web Token"), "{error}");
+    assert!(gateway.state().bearers.is_empty(), "nobody is asked about nonsense");
+    let refused = json!({ "title": "Unauthorized", "detail": "Sign in again." });
+    gateway.state().answers.push(("/v1/sessions?limit=1", 401, refused));
+    let (status, _, error) = logs_in(WEB_TOKEN).await;
+    assert!(status == 1 && error.contains("Sign in again."), "{error}");
+    assert_eq!(error.to_lowercase().matches("sign in").count(), 1, "{error}");
+    assert!(!home.path().join(".config").exists());
+}
+
+#[tokio::test]
+async fn the_whole_address_that_was_printed_signs_in() {
+    let gateway = Gateway::start().await;
+    let signed_in = json!({ "token": "dev.token", "expires_in": 3600, "user": "ada" });
+    gateway.state().answers.push(("/dev/sign-in", 200, signed_in));
+    let printed = format!("{}/#code=-7Q2K", gateway.url);
+    for login in [&["login", &printed][..], &["login", "--code", &printed]] {
+        let (status, _, error) = says(&gateway, login).await;
+        assert_eq!(status, 0, "{error}");
+        assert_eq!(gateway.state().requests.last().unwrap().2, r#"{"code":"-7Q2K"}"#);
+    }
+    let (status, _, error) = says(&gateway, &["login", "http://127.0.0.1:1/#code=x"]).await;
+    assert!(status == 64 && error.contains("--url"), "{error}");
+    assert_eq!(gateway.state().requests.len(), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_is_found_by_its_name() {
+    let gateway = Gateway::start().await;
+    gateway.exits(7);
+    let (status, _, error) = says(&gateway, &["attach", "work"]).await;
+    assert_eq!(status, 7, "{error}");
+    assert!(error.contains("shellgate: work ended ") && error.contains(" ago\n"), "{error}");
 }
 
 #[tokio::test]
@@ -374,6 +436,24 @@ async fn a_lost_connection_is_255_and_a_signal_is_128_and_its_number() {
     let (status, _, error) = says(&gateway, &["attach", &id]).await;
     assert_eq!(status, 129);
     assert!(error.contains("nobody worked in it"), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_that_is_missing_is_told_once() {
+    let gateway = Gateway::start().await;
+    let why = "nonsense cannot be started";
+    gateway.prints(format!("{why}\r\n").as_bytes());
+    let reason = shellgate_protocol::client_leg::EndReason::Exited;
+    let (code, detail) = (Some(127), Some(why.to_owned()));
+    gateway.ends(shellgate_protocol::client_leg::ExitStatus { code, signal: None, reason, detail });
+    let id = gateway.state().id.to_string();
+    let (status, said, error) = says(&gateway, &["attach", &id, "--from-start"]).await;
+    assert_eq!((status, (said + &error).matches(why).count()), (127, 1));
+    let (_, shown, _) = says(&gateway, &["show", &id]).await;
+    assert!(shown.contains(&format!("because       {why}")), "{shown}");
+    // What lines a program wrote on stderr stand nowhere else.
+    gateway.state().mode = shellgate_protocol::client_leg::Mode::Lines;
+    assert!(says(&gateway, &["attach", &id]).await.2.contains(why));
 }
 
 #[tokio::test]

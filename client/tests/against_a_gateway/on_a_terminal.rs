@@ -194,7 +194,8 @@ async fn a_break_is_told_on_the_last_row_and_taken_away_again() {
     let mut person = Person::runs(&gateway, &["new", "work"]);
     person.sees("$ ").await;
     person.types("x");
-    person.sees("\x1b[24;1H\x1b[0;7m shellgate: full · ").await;
+    person.sees("\x1b[24;1H\x1b[0;7m shellgate: offline · ~. leaves · ").await;
+    person.sees(" · full ").await;
     person.sees("\x1b[24;1H\x1b[0m\x1b[2K").await;
     person.types("yz");
     person.sees("yz").await;
@@ -229,8 +230,26 @@ async fn lines_are_typed_as_lines() {
     assert!(!person.is_raw());
     person.types("{}\r");
     gateway.until("a line", |state| state.program == b"{}\n").await;
+    // The end of a line that was an escape is no line for the agent.
+    person.types("~?\r");
+    person.sees("shellgate: ~. detach").await;
+    assert!(!person.text().contains("\x1b[K"), "nothing is drawn among lines");
+    person.types("[]\r");
+    gateway.until("a line", |state| state.program == b"{}\n[]\n").await;
     person.types("~.\r");
     assert_eq!(person.ends().await, 0);
+}
+
+#[tokio::test]
+async fn who_interrupts_lines_is_told_that_the_session_lives_on() {
+    let gateway = Gateway::start().await;
+    gateway.state().mode = Mode::Lines;
+    gateway.prints(b"{\"ready\":true}\n");
+    let mut person = Person::runs(&gateway, &["attach", "work"]);
+    person.sees("ready").await;
+    person.types("\x03");
+    assert_eq!(person.ends().await, 130);
+    person.sees("shellgate: interrupted; the session lives on: `shellgate attach work`").await;
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ const EXAMPLES: [(&str, &str); 14] = [
     ("auth.issuers.keys.jwk", "{ kty = \"OKP\", crv = \"Ed25519\", x = \"…\" }"),
     ("templates.default.cwd", "\"work\""),
     ("templates.default.lifetime_limit", "\"24h\""),
-    ("templates.default.motd", "\"This sandbox has no network.\""),
+    ("templates.default.motd", "\"Only what is in your home is kept.\""),
 ];
 
 fn sections() -> Vec<Section> {

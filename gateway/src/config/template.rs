@@ -40,7 +40,8 @@ section! {
         lifetime: Period = Period::hours(12), in Period::secs(2)..=Period::hours(8760);
         /// How long it may live with extensions, whatever happens in it. Twice its lifetime unless set.
         lifetime_limit: Option<Period> = None;
-        /// A line for the person at the terminal before the first prompt.
+        /// Lines for the person at the terminal before the first prompt, besides the one that says what
+        /// network there is.
         motd: Option<String> = None;
     }
     tables {

@@ -83,6 +83,10 @@ pub struct EndedView {
     /// The signal that ended its program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
+    /// What its user should know besides: why it could not be started, the end of what a line-mode
+    /// program wrote on stderr.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// When its task was gone (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -110,6 +114,7 @@ pub fn view_of(record: &Record, handle: Option<&Handle>, operator: bool) -> Sess
             .unwrap_or(EndReason::Lost),
         code: exit.and_then(|exit| exit.status.code),
         signal: exit.and_then(|exit| exit.status.signal.clone()),
+        detail: exit.and_then(|exit| exit.status.detail.clone()),
         at: record.ended_ms.map(clock::rfc3339),
         evidence: record.detail.evidence.clone().filter(|_| operator),
     });

@@ -61,7 +61,40 @@ fn an_idle_session_is_warned_at_five_minutes_and_at_one_and_then_ends() {
             (1800, Verdict::Stop(EndReason::Idle))
         ]
     );
-    assert!(clock.evidence().contains("its beginning"));
+    assert_eq!(
+        clock.evidence(),
+        "live since 2023-11-14T22:13:20Z, last work its beginning here at 2023-11-14T22:13:20Z, \
+         idle limit 1800 s, end of life 2023-11-15T10:13:20Z"
+    );
+}
+
+#[test]
+fn who_comes_between_two_warnings_is_told_what_stands() {
+    let mut clock = idle_clock();
+    assert_eq!(clock.standing(at(1499)), None);
+    assert_eq!(look(&mut clock, 1500), idle_warning(300));
+    assert_eq!(clock.standing(at(1600)), Some(Notice::IdleWarning { seconds: 200 }));
+    assert_eq!(look(&mut clock, 1740), idle_warning(60), "the next one comes all the same");
+    assert_eq!(clock.standing(at(1799)), Some(Notice::IdleWarning { seconds: 1 }));
+    clock.look(at(1799), Some(at(1799)), None);
+    assert_eq!(clock.standing(at(1799)), None, "a key has taken it back");
+    assert_eq!(clock.standing(at(1799 + 1800)), None, "nobody is told of no seconds");
+}
+
+#[test]
+fn of_an_adopted_session_the_end_of_its_life_stands_though_nobody_heard_of_it() {
+    let mut clock = IdleClock::new(at(43_000), at(0), TERMS);
+    assert_eq!(look(&mut clock, 43_000), lifetime_warning(200));
+    assert_eq!(clock.standing(at(43_010)), Some(Notice::LifetimeWarning { seconds: 190 }));
+    clock.extend(at(43_010));
+    assert_eq!(clock.standing(at(43_010)), None);
+}
+
+#[test]
+fn nothing_stands_of_a_clock_that_is_shorter_than_a_warning() {
+    assert_eq!(clock(120, 10_000, 10_000).standing(at(10)), None);
+    let of_a_minute = clock(61, 10_000, 10_000).standing(at(1));
+    assert_eq!(of_a_minute, Some(Notice::IdleWarning { seconds: 60 }));
 }
 
 #[test]

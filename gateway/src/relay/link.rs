@@ -180,6 +180,8 @@ impl Relay {
         };
         self.tell(channel, &attached);
         self.tell_observers_count();
+        // A keeper that is too busy leaves a newcomer with the warnings that are still to come.
+        let _ = self.setting.news.try_send(News::Opened(channel));
     }
 
     /// The bridge has closed a channel: a superseded driver learns what was applied, and leaves.

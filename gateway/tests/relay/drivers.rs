@@ -88,10 +88,26 @@ async fn a_refused_token_closes_the_client_and_its_channel() {
     let (mut scene, mut bridge) = Scene::begins().await;
     let mut ada = scene.lets_in(&mut bridge, driver()).await;
     ada.says(&FromClient::Reauth { token: Token("no token".into()) }).await;
-    let Some(News::Reauth(Renewal { channel, .. })) = scene.news.next().await else {
+    let Some(News::Reauth(Renewal { channel, .. })) = scene.learns().await else {
         panic!("no news")
     };
     scene.command(Command::Reauthenticated(channel, None)).await;
     assert_eq!(bridge.is_told_to_close().await, (ada.channel, false));
     assert_eq!(ada.is_closed_with().await, CloseCode::Unauthenticated);
+}
+
+#[tokio::test]
+async fn who_comes_is_news_and_what_is_told_to_all_is_told_to_those_who_have_come() {
+    let (mut scene, mut bridge) = Scene::begins().await;
+    let mut coming = scene.joins(observer()).await;
+    coming.channel = bridge.is_told_to_open().await;
+    let notice = Notice::IdleWarning { seconds: 60 };
+    scene.command(Command::Tell(notice.clone())).await;
+    bridge.attaches(coming.channel).await;
+    // It is told by whoever hears that it has come: what is true then.
+    assert!(matches!(coming.hears().await, ToClient::Attached { .. }));
+    let Some(News::Opened(channel)) = scene.news.next().await else { panic!("no news") };
+    assert_eq!(channel, coming.channel);
+    scene.command(Command::Tell(notice.clone())).await;
+    assert_eq!(coming.hears().await, ToClient::Notice { notice });
 }

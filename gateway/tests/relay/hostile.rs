@@ -180,7 +180,7 @@ async fn a_log_that_floods_pushes_out_no_other_news() {
     let reason = shellgate_protocol::client_leg::EndReason::Exited;
     let status = ExitStatus { code: Some(0), signal: None, reason, detail: None };
     bridge.says(&FromBridge::Exit { channel: None, at: at(1), status }).await;
-    let news = crate::scene::soon("news", scene.news.next()).await;
+    let news = scene.learns().await;
     assert!(matches!(news, Some(shellgate_gateway::relay::News::Exited { .. })), "{news:?}");
 }
 

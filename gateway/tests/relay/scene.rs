@@ -129,6 +129,16 @@ impl Scene {
         client
     }
 
+    /// The next news but those of clients that have come.
+    pub async fn learns(&mut self) -> Option<News> {
+        loop {
+            match soon("news", self.news.next()).await {
+                Some(News::Opened(_)) => {}
+                news => return news,
+            }
+        }
+    }
+
     /// How the relay ended.
     pub async fn ends(self) -> Down {
         soon("the relay's end", self.down).await.expect("no panic")

@@ -6,7 +6,6 @@ use shellgate_protocol::{
 };
 
 use crate::scene::{Scene, at, driver, observer};
-use futures_util::StreamExt;
 use shellgate_gateway::relay::{Command, Down, News};
 
 #[tokio::test]
@@ -129,7 +128,7 @@ async fn the_end_is_news_and_a_lost_link_sends_the_clients_back() {
         detail: None,
     };
     bridge.says(&FromBridge::Exit { channel: None, at: at(9), status: status.clone() }).await;
-    let news = scene.news.next().await;
+    let news = scene.learns().await;
     assert!(matches!(news, Some(News::Exited { status: told, .. }) if told == status));
     drop(bridge);
     assert_eq!(ada.is_closed_with().await, CloseCode::LinkLost);
@@ -155,7 +154,7 @@ async fn a_bridge_that_leaves_after_its_end_has_not_lost_its_link() {
         status,
     };
     bridge.says(&ended).await;
-    assert!(matches!(scene.news.next().await, Some(News::Ended(_))));
+    assert!(matches!(scene.learns().await, Some(News::Ended(_))));
     drop(bridge);
     assert_eq!(ada.is_closed_with().await, CloseCode::Normal);
 }

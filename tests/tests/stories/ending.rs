@@ -7,6 +7,7 @@ use shellgate_client::api::{CallError, NewSession};
 use shellgate_client::session::State;
 use shellgate_protocol::client_leg::{EndReason, GapReason, Notice, Resume, Role};
 use shellgate_protocol::{CloseCode, Offset, SessionId};
+use shellgate_tests::transcript::Transcript;
 use shellgate_tests::user::from_the_start;
 use shellgate_tests::{World, until, within};
 
@@ -179,7 +180,10 @@ async fn a_program_that_does_not_exist_says_so_in_its_exit() {
     let mut shell = ada.comes_to(session);
     let status = shell.exits().await;
     assert_eq!((status.code, status.reason), (Some(127), EndReason::Exited));
-    assert!(status.detail.is_some_and(|detail| detail.contains("no-such-program")));
+    assert!(status.detail.as_ref().is_some_and(|detail| detail.contains("no-such-program")));
+    let ended = world.operator().sees_the_end_of(session).await.ended.expect("ended");
+    assert_eq!(ended.detail, status.detail, "who comes later can read it, too");
+    assert_eq!(ended.evidence, None, "the exit says it all");
     world.stop().await;
 }
 
@@ -215,6 +219,21 @@ async fn who_is_warned_that_a_session_will_stop_can_put_that_off() {
         })
         .await;
     assert!((61..=63).contains(&left), "{left} s");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_after_a_warning_is_warned_too() {
+    let world = World::builder().set("templates.short.idle", "63s").start().await;
+    let ada = world.user("ada");
+    let mut shell = ada.opens_a("short").await;
+    let warned = |notice: &Notice| matches!(notice, Notice::IdleWarning { .. });
+    let is_warned = |seen: &Transcript| seen.notices.iter().any(warned).then_some(());
+    shell.sees("a warning", is_warned).await;
+    let mut watching = ada.comes_with(shell.session(), from_the_start(Role::Observer));
+    watching.sees("a warning", is_warned).await;
+    let mut shell = shell.hangs_up().await.comes_back().await;
+    shell.sees("a warning", is_warned).await;
     world.stop().await;
 }
 

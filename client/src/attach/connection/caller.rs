@@ -85,6 +85,19 @@ impl Connection {
         self.request(|id| FromClient::Extend { id })
     }
 
+    /// The caller would rather dial now than wait.
+    pub(crate) fn retry_now(&mut self, now: u64) {
+        let Stage::Resting { until, earliest, renew } = self.stage else { return };
+        let sooner = earliest.max(now);
+        if sooner < until {
+            self.stage = Stage::Resting { until: sooner, earliest, renew };
+            if let Some(why) = self.last_break.clone() {
+                let (attempt, wait_ms) = (self.attempts, sooner - now);
+                self.tell(Event::Reconnecting { attempt, wait_ms, why }, None);
+            }
+        }
+    }
+
     fn request(&mut self, message: impl FnOnce(u64) -> FromClient) -> Option<u64> {
         if self.requests.len() >= REQUESTS_MAX || !self.drives() || self.is_over() {
             return None;

@@ -372,6 +372,48 @@ fn no_refusal_keeps_a_client_away_for_ever() {
     assert_eq!(waits(&mut client), RETRY_AFTER_LONGEST_MILLIS);
 }
 
+/// Fails dials until a pause is long, and says how long and until when.
+fn rests_long(client: &mut Connection, retry_after_ms: Option<u64>) -> (u64, u64) {
+    let mut now = 0;
+    loop {
+        let refused = DialFailure::Refused { status: 503, detail: String::new(), retry_after_ms };
+        client.failed(refused, now);
+        let wait = waits(client);
+        if wait > 4000 {
+            return (now, now + wait);
+        }
+        now += wait;
+        client.tick(now);
+    }
+}
+
+#[test]
+fn who_is_impatient_has_it_dialled_at_once_and_a_key_that_repeats_does_not() {
+    let mut client = Connection::new(options(), 1, 0);
+    let (failed, until) = rests_long(&mut client, None);
+    client.retry_now(failed + 10);
+    assert_eq!(waits(&mut client), BETWEEN_DIALS_MILLIS - 10, "it was dialled just now");
+    client.retry_now(failed + 20);
+    assert!(client.next_event(0).is_none(), "once is enough");
+    client.tick(failed + BETWEEN_DIALS_MILLIS);
+    assert_eq!(client.want(), Want::Dial { renew: false });
+    assert!(failed + BETWEEN_DIALS_MILLIS < until);
+
+    let mut client = standing();
+    client.retry_now(7);
+    assert_eq!((client.want(), client.next_event(0)), (Want::Talk, None));
+}
+
+#[test]
+fn no_impatience_shortens_what_a_gateway_asked_for() {
+    let mut client = Connection::new(options(), 1, 0);
+    let (failed, until) = rests_long(&mut client, Some(5000));
+    client.retry_now(failed + 1);
+    assert_eq!((until, client.next_event(0)), (failed + 5000, None));
+    client.tick(until - 1);
+    assert_eq!(client.want(), Want::Rest);
+}
+
 /// The sum of the pauses after ten connections, each of which ends soon after it stood.
 fn pauses(ends: impl Fn(&mut Connection, u64)) -> u64 {
     let mut client = Connection::new(options(), 1, 0);

@@ -2,16 +2,18 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use shellgate_client::Input;
 use shellgate_protocol::client_leg::Mode;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::LEAVING;
 use super::held::Held;
-use super::view::{Told, UNNOTICED};
+use super::status::UNNOTICED;
+use super::view::Told;
 use crate::cli::escape::{Escape, Escapes, Typed};
 use crate::cli::terminal;
 
@@ -35,6 +37,7 @@ pub async fn run(
     input: Input,
     stood: oneshot::Receiver<Mode>,
     view: mpsc::Sender<Told>,
+    typed: Arc<Notify>,
     escape: Option<u8>,
     observes: bool,
 ) -> Left {
@@ -42,7 +45,8 @@ pub async fn run(
     // Who reads goes on reading while the session takes nothing: whoever types can always leave.
     let held = if escape.is_some() { Held::from_keyboard() } else { Held::from_pipe() };
     let reads = async {
-        let mut typist = Typist { input: &input, held: &held, view: view.clone(), observes };
+        let view = view.clone();
+        let mut typist = Typist { input: &input, held: &held, view, typed, observes };
         let left = typist.types(escape, mode).await;
         // Where there is nothing more to read, there is still something to see.
         if !left {
@@ -88,6 +92,8 @@ struct Typist<'a> {
     input: &'a Input,
     held: &'a Held,
     view: mpsc::Sender<Told>,
+    /// Told of each key, in the sense in which nobody counts them.
+    typed: Arc<Notify>,
     observes: bool,
 }
 
@@ -95,9 +101,17 @@ impl Typist<'_> {
     /// Reads until somebody detaches, `true`, or there is nothing more to read.
     async fn types(&mut self, escape: Option<u8>, mode: Mode) -> bool {
         let mut chunks = read_stdin();
-        let mut escapes = Escapes::new(escape);
+        let mut escapes = match mode {
+            Mode::Terminal => Escapes::new(escape),
+            Mode::Lines => Escapes::by_lines(escape),
+        };
         let mut last = b'\n';
+        let by_a_person = terminal::is_typed_at();
         while let Some(chunk) = chunks.recv().await {
+            if by_a_person {
+                self.typed.notify_one();
+                self.input.retry_now();
+            }
             for typed in escapes.take(&chunk) {
                 match typed {
                     Typed::Bytes(bytes) => {
@@ -117,6 +131,8 @@ impl Typist<'_> {
                         // is left.
                         let _ = self.input.extend();
                     }
+                    // Any key does that; this one does nothing else.
+                    Typed::Escape(Escape::Retry) => {}
                     Typed::Escape(Escape::Help) => self.tell(Told::Help),
                 }
             }

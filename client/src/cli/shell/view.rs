@@ -1,43 +1,32 @@
 //! From the session to the screen: output, and a line about what happens to the connection. Knows
 //! nothing of the keyboard.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use shellgate_client::attach::{Attached, Break};
+use shellgate_client::attach::Attached;
 use shellgate_client::{AttachOptions, Event, Events};
 use shellgate_protocol::TerminalSize;
-use shellgate_protocol::client_leg::{ExitStatus, Mode, Notice, Role};
+use shellgate_protocol::client_leg::{ExitStatus, Mode, Role};
 use tokio::io::{AsyncWriteExt, Stdout};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::End;
+use super::status::{Keys, Said, Status};
 use crate::cli::print::aside;
 use crate::cli::queries::Queries;
 use crate::cli::screen::Screen;
 use crate::cli::{humane, terminal};
 
-/// A break, or a wait, shorter than this is not worth a word.
-pub const UNNOTICED: Duration = Duration::from_millis(400);
-
-/// How long a message stays.
-const READABLE: Duration = Duration::from_secs(6);
-
 /// How often a line that counts is drawn again.
 const COUNTS: Duration = Duration::from_millis(250);
-
-const HELP: &str = "~. detach (the shell lives on) · ~^Z suspend · ~e stay longer · ~~ types ~";
 
 /// What a picture of a screen may begin with: CAN, which ends whatever sequence came before.
 const CANCEL: &[u8] = b"\x18";
 
 /// And RIS, which resets the terminal.
 const RESET: &[u8] = b"\x1bc";
-
-const LEAVES: &str = "detaching when what was typed has arrived";
-
-const DROPPED: &str =
-    "the session takes no input: the end of what was typed is dropped · ~. detaches";
 
 /// What the keyboard and the window tell.
 pub enum Told {
@@ -48,13 +37,6 @@ pub enum Told {
     Dropped,
     Redraw,
     Resized(TerminalSize),
-}
-
-/// What the status line is about.
-enum Status {
-    Waits { what: String, since: Instant, elapsed: Duration, expected: Duration },
-    Lost { why: Break, dials_at: Instant, since: Instant },
-    Says { text: String, until: Instant },
 }
 
 /// What a person sees.
@@ -71,8 +53,8 @@ pub struct View {
     raw: Option<terminal::Raw>,
     screen: Option<Screen>,
     queries: Queries,
-    status: Option<Status>,
-    lost_since: Option<Instant>,
+    status: Status,
+    typed: Arc<Notify>,
     progress_drawn: bool,
     last_said: String,
     exit: Option<ExitStatus>,
@@ -82,23 +64,27 @@ impl View {
     pub fn new(
         events: Events,
         told: mpsc::Receiver<Told>,
+        typed: Arc<Notify>,
         stands: oneshot::Sender<Mode>,
         options: &AttachOptions,
+        escape: Option<u8>,
     ) -> Self {
+        let observes = options.role == Role::Observer;
+        let status = Status::new(Keys { escape: escape.map(char::from), observes });
         Self {
             events,
             told,
+            typed,
+            status,
             out: tokio::io::stdout(),
             stands: Some(stands),
             size: options.size,
-            observes: options.role == Role::Observer,
+            observes,
             is_looked_at: terminal::is_looked_at(),
             can_tell: std::io::IsTerminal::is_terminal(&std::io::stderr()),
             raw: None,
             screen: None,
             queries: Queries::default(),
-            status: None,
-            lost_since: None,
             progress_drawn: false,
             last_said: String::new(),
             exit: None,
@@ -111,7 +97,7 @@ impl View {
         counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut counted = false;
         loop {
-            let has_status = self.status.is_some();
+            let has_status = self.status.is_anything();
             if has_status && !counted {
                 counts.reset();
             }
@@ -127,6 +113,12 @@ impl View {
                 }
                 Some(told) = self.told.recv() => {
                     if self.hears(told).await.is_err() {
+                        return End::Unread;
+                    }
+                }
+                () = self.typed.notified() => {
+                    self.status.is_typed_at(Instant::now());
+                    if has_status && self.draws().await.is_err() {
                         return End::Unread;
                     }
                 }
@@ -163,7 +155,8 @@ impl View {
             }
             Event::Starting { phase, position, elapsed_ms, expected_ms } => {
                 let place = position.map(|n| format!(" (number {n})")).unwrap_or_default();
-                self.waits(format!("{}{place}", humane::phase(phase)), elapsed_ms, expected_ms);
+                let what = format!("{}{place}", humane::phase(phase));
+                self.status.waits(what, elapsed_ms, expected_ms, Instant::now());
                 // A session that is there at once is not worth a word.
                 if self.progress_drawn || self.screen.is_some() {
                     self.draws().await?;
@@ -182,15 +175,13 @@ impl View {
             }
             Event::Live => {}
             Event::Notice(notice) => {
-                if let Some(text) = words(&notice) {
-                    self.says(text).await?;
+                if self.status.hears(&notice, Instant::now()) {
+                    self.draws().await?;
                 }
             }
             Event::Exit { status, .. } => self.exit = Some(status),
             Event::Reconnecting { wait_ms, why, .. } => {
-                let since = *self.lost_since.get_or_insert_with(Instant::now);
-                let dials_at = Instant::now() + Duration::from_millis(wait_ms);
-                self.status = Some(Status::Lost { why, dials_at, since });
+                self.status.is_lost(why, Duration::from_millis(wait_ms), Instant::now());
                 self.draws().await?;
             }
             Event::Closed(closed) => return Ok(Some(End::Closed(closed, self.exit.take()))),
@@ -199,8 +190,7 @@ impl View {
     }
 
     async fn stands(&mut self, attached: &Attached) -> std::io::Result<()> {
-        self.lost_since = None;
-        self.status = None;
+        self.status.stands();
         self.wipes_progress();
         if let Some(stands) = self.stands.take() {
             // A session of lines is typed at line by line.
@@ -278,9 +268,18 @@ impl View {
 
     async fn hears(&mut self, told: Told) -> std::io::Result<()> {
         match told {
-            Told::Help => self.says(HELP.to_owned()).await,
-            Told::Leaves => self.says(LEAVES.to_owned()).await,
-            Told::Dropped => self.says(DROPPED.to_owned()).await,
+            Told::Help => {
+                self.status.helps(Instant::now());
+                self.draws().await
+            }
+            Told::Leaves => {
+                self.status.leaves(Instant::now());
+                self.draws().await
+            }
+            Told::Dropped => {
+                self.status.drops(Instant::now());
+                self.draws().await
+            }
             Told::Redraw => match &mut self.screen {
                 Some(screen) => {
                     let drawn = screen.redraw();
@@ -298,42 +297,14 @@ impl View {
         }
     }
 
-    fn waits(&mut self, what: String, elapsed_ms: u64, expected_ms: u64) {
-        let elapsed = Duration::from_millis(elapsed_ms);
-        let expected = Duration::from_millis(expected_ms);
-        self.status = Some(Status::Waits { what, since: Instant::now(), elapsed, expected });
-    }
-
     async fn says(&mut self, text: String) -> std::io::Result<()> {
-        self.status = Some(Status::Says { text, until: Instant::now() + READABLE });
+        self.status.says(text, Instant::now());
         self.draws().await
     }
 
     /// Draws the status line as it is now: over the screen where there is one, else on stderr.
     async fn draws(&mut self) -> std::io::Result<()> {
-        let now = Instant::now();
-        let line = match &self.status {
-            None => None,
-            Some(Status::Says { until, .. }) if now >= *until => None,
-            Some(Status::Says { text, .. }) => Some(text.clone()),
-            Some(Status::Lost { since, .. }) if now < *since + UNNOTICED => return Ok(()),
-            Some(Status::Lost { why, dials_at, .. }) => {
-                let wait = dials_at.saturating_duration_since(now).as_secs_f32().ceil();
-                let when =
-                    if wait < 1.0 { "reconnecting".into() } else { format!("again in {wait} s") };
-                let leave = if self.raw.is_some() { " · ~. leaves" } else { "" };
-                Some(format!("{why} · {when}{leave}"))
-            }
-            Some(Status::Waits { what, since, elapsed, expected }) => {
-                let seconds = (*elapsed + since.elapsed()).as_secs_f32();
-                let usual = expected.as_secs_f32();
-                let usual =
-                    if usual > 0.0 { format!(", usually {usual:.1} s") } else { String::new() };
-                Some(format!("{what} · {seconds:.1} s{usual}"))
-            }
-        };
-        let Some(line) = line else {
-            self.status = None;
+        let Some(Said { counting, still }) = self.status.now(Instant::now()) else {
             self.last_said.clear();
             return match &mut self.screen {
                 Some(screen) => {
@@ -344,23 +315,28 @@ impl View {
             };
         };
         if let Some(screen) = &mut self.screen {
-            let covered = screen.cover(&format!(" shellgate: {line} "));
+            let covered = screen.cover(&format!(" shellgate: {counting} "));
             return write(&mut self.out, &covered).await;
         }
-        let line = shellgate_client::problem::plain(&line);
-        if self.can_tell && self.raw.is_none() {
+        if self.can_tell && self.stands.is_some() {
+            // Nobody types yet, and nothing is printed: the line is this one's own.
             self.progress_drawn = true;
-            aside(&format!("\r\x1b[Kshellgate: {line}"));
-        } else {
-            // Nobody sees it count: once is enough.
-            let what = line.split(" · ").next().unwrap_or_default().to_owned();
-            if what != self.last_said {
-                let end = if self.raw.is_some() { "\r\n" } else { "\n" };
-                aside(&format!("shellgate: {what}{end}"));
-                self.last_said = what;
-            }
+            aside(&format!("\r\x1b[K{}", self.in_the_width(&counting)));
+        } else if still != self.last_said {
+            // Among what is typed and printed it cannot count: once is enough.
+            let end = if self.raw.is_some() { "\r\n" } else { "\n" };
+            aside(&format!("{}{end}", self.in_the_width(&still)));
+            self.last_said = still;
         }
         Ok(())
+    }
+
+    /// A line that a terminal does not break; whole where there is none.
+    fn in_the_width(&self, line: &str) -> String {
+        let line = shellgate_client::problem::plain(&format!("shellgate: {line}"));
+        // One column less: in the last one some terminals begin another row.
+        let cols = if self.can_tell { usize::from(self.size.cols()) - 1 } else { usize::MAX };
+        line.chars().take(cols).collect()
     }
 
     fn wipes_progress(&mut self) {
@@ -368,33 +344,6 @@ impl View {
             aside("\r\x1b[K");
         }
     }
-}
-
-/// What a notice says to a person; nothing where it is none of their business.
-fn words(notice: &Notice) -> Option<String> {
-    Some(match notice {
-        Notice::IdleWarning { seconds } => {
-            format!(
-                "nobody works here: it stops in {}; any key keeps it",
-                humane::duration(*seconds)
-            )
-        }
-        Notice::LifetimeWarning { seconds } => {
-            format!("its longest life is over in {}; ~e asks for more", humane::duration(*seconds))
-        }
-        Notice::Extended { seconds, .. } => {
-            format!("it goes on for at least {}", humane::duration(*seconds))
-        }
-        Notice::Observers { count: 0 } => "nobody watches any more".to_owned(),
-        Notice::Observers { count: 1 } => "one other watches".to_owned(),
-        Notice::Observers { count } => format!("{count} others watch"),
-        Notice::TakenOver { .. } => "somebody else has taken over".to_owned(),
-        Notice::NewLaunch { .. } => "the session was started again: this is a new shell".to_owned(),
-        Notice::Policy { text } => text.clone(),
-        Notice::Signalled { .. } | Notice::PartialKeyframe | Notice::TokenExpires { .. } => {
-            return None;
-        }
-    })
 }
 
 /// Writes, and waits until the terminal has taken it: only then was it rendered.

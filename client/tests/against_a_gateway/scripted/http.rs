@@ -71,7 +71,7 @@ fn rest(shared: &Shared, method: &str, path: &str, body: &str) -> (u16, Value) {
     }
     let ended = state.exit.as_ref().map(|exit| {
         json!({ "reason": exit.reason, "code": exit.code, "signal": exit.signal,
-                "at": "2026-01-02T03:04:05Z", "evidence": exit.detail })
+                "at": "2026-01-02T03:04:05Z", "detail": exit.detail })
     });
     let session = json!({
         "id": state.id, "name": state.name, "template": "default",

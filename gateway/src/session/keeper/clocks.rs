@@ -23,6 +23,20 @@ impl Keeper {
         let _ = line.commands.try_send(answer);
     }
 
+    /// Tells a client that has just come what the others were told before.
+    pub(super) async fn opened(&mut self, channel: ChannelNumber) {
+        // A key that was typed since the last look may have taken a warning back.
+        self.look_at_clocks().await;
+        if self.record.life.state != State::Live {
+            return;
+        }
+        let standing =
+            self.clocks.as_ref().and_then(|clocks| clocks.standing(clock::unix_millis()));
+        if let (Some(notice), Some(line)) = (standing, &mut self.relay) {
+            let _ = line.commands.try_send(Command::Answer(channel, notice));
+        }
+    }
+
     pub(super) fn start_clocks(&mut self) {
         let Some(template) = self.core.config.templates.get(&self.record.detail.template) else {
             return;

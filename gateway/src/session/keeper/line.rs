@@ -165,6 +165,7 @@ impl Keeper {
                 }
             }
             News::Ended(ended) => self.program_ended(*ended).await,
+            News::Opened(channel) => self.opened(channel).await,
             News::Extend(channel, id) => self.extend(channel, id).await,
             News::Reauth(renewal) => self.reauth(renewal),
         }

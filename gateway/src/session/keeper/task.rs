@@ -87,14 +87,16 @@ impl Keeper {
     }
 
     pub(super) async fn task_gone(&mut self, end: TaskEnd) {
-        let detail = &mut self.record_mut().detail;
-        let log = end.log_tail.trim();
-        let evidence = if log.is_empty() {
-            format!("the task is gone: {}", end.evidence)
-        } else {
-            format!("the task is gone: {}; it said: {log}", end.evidence)
-        };
-        detail.evidence.get_or_insert(evidence);
+        // Where the program's own end is known, it says all that there is to say.
+        if self.record.detail.exit.is_none() {
+            let log = end.log_tail.trim();
+            let evidence = if log.is_empty() {
+                format!("the task is gone: {}", end.evidence)
+            } else {
+                format!("the task is gone: {}; it said: {log}", end.evidence)
+            };
+            self.record_mut().detail.evidence.get_or_insert(evidence);
+        }
         self.step(Event::TaskGone).await;
     }
 
