@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shellgate_protocol::{FromClient, ToClient};
+use shellgate_protocol::{FromClient, Object, ToClient};
 
 /// A message that is understood means the same once it has been written again.
 fn reads_back<M: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(text: &[u8]) {
