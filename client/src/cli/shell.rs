@@ -219,9 +219,11 @@ impl Shell {
             }),
             End::Closed(closed, Some(status)) => {
                 tells_undelivered(closed.undelivered);
-                // Of a program at a terminal it stood in the output already.
-                let was_printed =
-                    self.session.mode == Mode::Terminal && status.reason == EndReason::Exited;
+                // Of a program at a terminal it stood in the output, and stands on its last screen,
+                // which only a person is shown.
+                let was_printed = self.session.mode == Mode::Terminal
+                    && status.reason == EndReason::Exited
+                    && (self.session.state != State::Ended || terminal::is_looked_at());
                 let detail = status.detail.as_deref().filter(|_| !was_printed);
                 self.tells_end(status.reason, detail);
                 Ok(of_program(status.code, status.signal.as_deref()))

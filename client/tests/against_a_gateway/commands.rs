@@ -438,22 +438,22 @@ async fn a_lost_connection_is_255_and_a_signal_is_128_and_its_number() {
     assert!(error.contains("nobody worked in it"), "{error}");
 }
 
-#[tokio::test]
-async fn a_program_that_is_missing_is_told_once() {
-    let gateway = Gateway::start().await;
-    let why = "nonsense cannot be started";
-    gateway.prints(format!("{why}\r\n").as_bytes());
+/// Ends the session as one whose program is not there, for this reason.
+pub fn misses_its_program(gateway: &Gateway, why: &str) {
     let reason = shellgate_protocol::client_leg::EndReason::Exited;
     let (code, detail) = (Some(127), Some(why.to_owned()));
     gateway.ends(shellgate_protocol::client_leg::ExitStatus { code, signal: None, reason, detail });
-    let id = gateway.state().id.to_string();
-    let (status, said, error) = says(&gateway, &["attach", &id, "--from-start"]).await;
-    assert_eq!((status, (said + &error).matches(why).count()), (127, 1));
-    let (_, shown, _) = says(&gateway, &["show", &id]).await;
+}
+
+#[tokio::test]
+async fn who_comes_after_the_end_learns_why_a_program_was_missing() {
+    let gateway = Gateway::start().await;
+    let why = "nonsense cannot be started";
+    misses_its_program(&gateway, why);
+    let (status, _, error) = says(&gateway, &["attach", "work"]).await;
+    assert_eq!((status, error.matches(why).count()), (127, 1), "{error}");
+    let (_, shown, _) = says(&gateway, &["show", "work"]).await;
     assert!(shown.contains(&format!("because       {why}")), "{shown}");
-    // What lines a program wrote on stderr stand nowhere else.
-    gateway.state().mode = shellgate_protocol::client_leg::Mode::Lines;
-    assert!(says(&gateway, &["attach", &id]).await.2.contains(why));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use shellgate_protocol::{FromClient, TerminalSize};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 
-use crate::commands::shellgate;
+use crate::commands::{misses_its_program, shellgate};
 use crate::scripted::{Gateway, Play};
 
 /// A person's terminal with a command running on it.
@@ -80,8 +80,12 @@ impl Person {
 
     /// Waits until the terminal was sent this text, at most 20 s.
     async fn sees(&self, text: &str) {
+        self.sees_so_often(1, text).await;
+    }
+
+    async fn sees_so_often(&self, times: usize, text: &str) {
         let waits = async {
-            while !self.text().contains(text) {
+            while self.text().matches(text).count() < times {
                 self.seen.more.notified().await;
             }
         };
@@ -253,6 +257,26 @@ async fn who_interrupts_lines_is_told_that_the_session_lives_on() {
 }
 
 #[tokio::test]
+async fn among_lines_each_outage_is_told_in_a_line_and_so_is_its_end() {
+    let gateway = Gateway::start().await;
+    gateway.state().mode = Mode::Lines;
+    gateway.state().echoes = true;
+    gateway.prints(b"{\"ready\":true}\n");
+    let busy = || Play::Refuse(503, serde_json::json!({ "detail": "full", "retry_after": 1 }));
+    gateway.plays([Play::CloseAfter(3, 4502), busy(), Play::CloseAfter(2, 4502), busy()]);
+    let mut person = Person::runs(&gateway, &["new"]);
+    person.sees("ready").await;
+    person.types("one\r");
+    person.sees("shellgate: connected again\r\n").await;
+    person.types("two\r");
+    person.sees_so_often(2, "shellgate: connected again\r\n").await;
+    let text = person.text();
+    assert_eq!(text.matches("shellgate: offline · ~. leaves · full\r\n").count(), 2, "{text}");
+    person.types("~.\r");
+    assert_eq!(person.ends().await, 0);
+}
+
+#[tokio::test]
 async fn who_comes_to_lines_is_shown_all_that_are_kept() {
     let gateway = Gateway::start().await;
     gateway.state().mode = Mode::Lines;
@@ -342,4 +366,15 @@ async fn replayed_queries_are_not_asked_again() {
     person.sees("old.new\x1b[6n").await;
     person.types("~.");
     assert_eq!(person.ends().await, 0);
+}
+
+#[tokio::test]
+async fn a_program_that_is_missing_is_told_once() {
+    let gateway = Gateway::start().await;
+    let why = "nonsense cannot be started";
+    gateway.prints(why.as_bytes());
+    misses_its_program(&gateway, why);
+    let mut person = Person::runs(&gateway, &["attach", "work", "--from-start"]);
+    assert_eq!(person.ends().await, 127);
+    assert_eq!(person.text().matches(why).count(), 1, "{}", person.text());
 }

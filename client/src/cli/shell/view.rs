@@ -192,6 +192,10 @@ impl View {
     async fn stands(&mut self, attached: &Attached) -> std::io::Result<()> {
         self.status.stands();
         self.wipes_progress();
+        // A line that was printed stays: only another one takes it back.
+        if !std::mem::take(&mut self.last_said).is_empty() && self.can_tell {
+            self.prints_line("connected again");
+        }
         if let Some(stands) = self.stands.take() {
             // A session of lines is typed at line by line.
             if attached.mode == Mode::Terminal {
@@ -324,11 +328,15 @@ impl View {
             aside(&format!("\r\x1b[K{}", self.in_the_width(&counting)));
         } else if still != self.last_said {
             // Among what is typed and printed it cannot count: once is enough.
-            let end = if self.raw.is_some() { "\r\n" } else { "\n" };
-            aside(&format!("{}{end}", self.in_the_width(&still)));
+            self.prints_line(&still);
             self.last_said = still;
         }
         Ok(())
+    }
+
+    fn prints_line(&self, line: &str) {
+        let end = if self.raw.is_some() { "\r\n" } else { "\n" };
+        aside(&format!("{}{end}", self.in_the_width(line)));
     }
 
     /// A line that a terminal does not break; whole where there is none.
