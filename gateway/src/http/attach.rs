@@ -23,6 +23,7 @@ use shellgate_protocol::{
 };
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -67,11 +68,14 @@ struct PlainQuery {
     /// Take the session from another driver.
     #[serde(default)]
     takeover: bool,
+    /// Where its output begins: by lines with all that is kept unless this says otherwise, on a
+    /// terminal always with the screen as it is.
+    #[param(inline, nullable = false)]
     output: Option<PlainOutput>,
 }
 
 /// Where a plain client's output begins, unless its dialect says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum PlainOutput {
     /// At what is printed from now on.
