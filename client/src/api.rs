@@ -1,5 +1,7 @@
 //! The gateway's REST interface: one method for each call. Knows no terminal and no WebSocket.
 
+mod feed;
+
 use std::time::Duration;
 
 use http::StatusCode;
@@ -9,16 +11,17 @@ use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shellgate_protocol::client_leg::{Role, Token};
-use shellgate_protocol::limits::SILENCE_SECONDS;
 use shellgate_protocol::{SessionId, TerminalSize};
 
 use crate::attach::{AttachOptions, Events, Input, attach};
 use crate::endpoint::Endpoint;
 use crate::problem::{Problem, in_words, plain, retry_after};
 use crate::session::{Session, Sessions, State, Ticket};
-use crate::sse::{Parser, ServerSent};
+use crate::sse::Parser;
 use crate::token::{TokenError, TokenSource, checked};
 use crate::trust;
+
+pub use self::feed::Feed;
 
 /// A connection to the gateway stands within this.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -455,40 +458,6 @@ impl Api {
     fn silent(&self) -> CallError {
         let why = format!("no answer in {} s", CALL.as_secs());
         CallError::Unreachable { endpoint: self.endpoint.to_string(), why }
-    }
-}
-
-/// The events of one session.
-#[derive(Debug)]
-pub struct Feed {
-    endpoint: Endpoint,
-    answer: Response,
-    parser: Parser,
-    ready: std::vec::IntoIter<ServerSent>,
-}
-
-impl Feed {
-    /// The next event; `None` where the gateway has no more.
-    ///
-    /// # Errors
-    /// [`CallError`] where the connection breaks or is silent for too long.
-    pub async fn next(&mut self) -> Result<Option<ServerSent>, CallError> {
-        loop {
-            if let Some(event) = self.ready.next() {
-                return Ok(Some(event));
-            }
-            let silence = Duration::from_secs(SILENCE_SECONDS);
-            let Ok(chunk) = tokio::time::timeout(silence, self.answer.chunk()).await else {
-                let why = format!("silent for {SILENCE_SECONDS} s");
-                return Err(CallError::Unreachable { endpoint: self.endpoint.to_string(), why });
-            };
-            let Some(chunk) = chunk.map_err(|error| unreachable(&self.endpoint, &error))? else {
-                return Ok(None);
-            };
-            let events = self.parser.take(&chunk);
-            self.ready =
-                events.map_err(|error| CallError::NotAGateway(error.to_string()))?.into_iter();
-        }
     }
 }
 

@@ -6,4 +6,5 @@ mod attaching;
 mod commands;
 mod on_a_terminal;
 mod scripted;
+mod signing_in;
 mod trusting;
