@@ -5,12 +5,18 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::sockopt::SndBuf;
+use nix::sys::socket::{Shutdown, setsockopt, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::DialTo;
 use crate::descriptor::Descriptor;
+
+/// What the kernel may hold of what was written to the gateway, in bytes; it takes twice as much for
+/// its own accounts. A network would let it grow to megabytes, and a machine's default for Unix
+/// sockets (`net.core.wmem_default`) may be as large.
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// A connection to a gateway.
 #[derive(Debug)]
@@ -30,6 +36,7 @@ impl Cable {
                 stream.into_std()?.into()
             }
         };
+        setsockopt(&socket, SndBuf, &SEND_BUFFER)?;
         Descriptor::new(socket).map(Self)
     }
 
@@ -74,9 +81,28 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
+    use nix::sys::socket::getsockopt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_the_kernel_holds_of_a_cable_is_little_over_either_kind_of_socket() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("dial.sock");
+        let _local = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let network = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = network.local_addr().unwrap().to_string();
+        let local = Cable::connect(&DialTo::Unix(path)).await.unwrap();
+        let network = Cable::connect(&DialTo::Tcp(address)).await.unwrap();
+        // The kernel may allow less, and counts double.
+        let most: usize =
+            std::fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap().trim().parse().unwrap();
+        for cable in [local, network] {
+            let buffer = getsockopt(&cable.0, SndBuf).unwrap();
+            assert_eq!(buffer, 2 * SEND_BUFFER.min(most));
+        }
+    }
 
     #[tokio::test]
     async fn a_cable_over_a_network_carries_both_ways_and_ends() {
