@@ -51,9 +51,11 @@ impl Stderr {
     pub fn tail(&self) -> Option<String> {
         // Where the cut went through a character, the rest of it is no character either.
         let first = self.tail.iter().take(3).take_while(|b| (0x80..0xc0).contains(*b)).count();
-        let mut text = String::from_utf8_lossy(&self.tail[first..]).trim().to_owned();
-        text.truncate(text.floor_char_boundary(TAIL_MAX));
-        Some(text).filter(|text| !text.is_empty())
+        let text = String::from_utf8_lossy(&self.tail[first..]);
+        // What is no text has become longer, and the end of it counts.
+        let text = text.trim_end();
+        let beyond = text.ceil_char_boundary(text.len().saturating_sub(TAIL_MAX));
+        Some(text[beyond..].trim_start().to_owned()).filter(|text| !text.is_empty())
     }
 
     fn tell(&mut self, log: &mut Logbook) {
@@ -94,5 +96,11 @@ mod tests {
         let tail = stderr.tail().unwrap();
         assert!(tail.len() <= TAIL_MAX && tail.starts_with('ä') && tail.ends_with('x'));
         assert_eq!(Stderr::default().tail(), None);
+
+        // Each of these is printed as three bytes.
+        stderr.add(&[0xff; TAIL_MAX], &mut log);
+        stderr.add(b"last words\n", &mut log);
+        let tail = stderr.tail().unwrap();
+        assert!(tail.len() <= TAIL_MAX && tail.ends_with("\u{fffd}last words"));
     }
 }

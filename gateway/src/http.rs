@@ -37,10 +37,6 @@ pub mod sessions;
 pub mod view;
 pub mod waiting;
 
-/// The kernel's send buffer of a client's connection, in bytes. What lies there has left the
-/// gateway's own accounts, so it is small.
-const SEND_BUFFER: usize = 256 * 1024;
-
 /// How long a request may take to arrive whole and to be answered. A stream of events is answered
 /// once it begins.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -151,7 +147,6 @@ fn welcome(
         }
     };
     let _ = stream.set_nodelay(true);
-    let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::SndBuf, &SEND_BUFFER);
     let transport = Transport::from(stream);
     transport.give_up_after(UNREAD);
     let connection = Connection {

@@ -3,11 +3,13 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use nix::sys::socket::sockopt::TcpUserTimeout;
+use nix::sys::socket::sockopt::{RcvBuf, SndBuf, TcpUserTimeout};
+use nix::sys::socket::{SetSockOpt, setsockopt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -17,6 +19,15 @@ const LENT: usize = 128 * 1024;
 /// Buffers that a worker thread keeps for the next reader. One is in use at a time while messages
 /// arrive whole; the others serve connections whose message was cut by a read.
 const KEPT: usize = 16;
+
+/// What the kernel may hold for a client in each direction, in bytes; it takes twice as much for its
+/// own accounts. What lies there is not in the gateway's, so it is little.
+const CLIENT_BUFFER: usize = 256 * 1024;
+
+/// What it may hold of what was written to a bridge, whatever the machine's default
+/// (`net.core.wmem_default`) is. The other direction is the bridge's to limit: a Unix socket holds
+/// everything on the writer's account.
+const LINK_BUFFER: usize = 128 * 1024;
 
 thread_local! {
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
@@ -58,13 +69,22 @@ struct Lent {
 
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
+        limit(&stream, SndBuf, CLIENT_BUFFER);
+        limit(&stream, RcvBuf, CLIENT_BUFFER);
         Self { carrier: Carrier::Tcp(stream), lent: None }
     }
 }
 
 impl From<UnixStream> for Transport {
     fn from(stream: UnixStream) -> Self {
+        limit(&stream, SndBuf, LINK_BUFFER);
         Self { carrier: Carrier::Unix(stream), lent: None }
+    }
+}
+
+fn limit(stream: &impl AsFd, which: impl SetSockOpt<Val = usize>, buffer: usize) {
+    if let Err(error) = setsockopt(stream, which, &buffer) {
+        tracing::debug!(%error, "a connection keeps its buffers");
     }
 }
 
@@ -82,7 +102,7 @@ impl Transport {
     pub fn give_up_after(&self, unread: Duration) {
         if let Carrier::Tcp(stream) = &self.carrier {
             let millis = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
-            let set = nix::sys::socket::setsockopt(stream, TcpUserTimeout, &millis);
+            let set = setsockopt(stream, TcpUserTimeout, &millis);
             if let Err(error) = set {
                 tracing::debug!(%error, "a connection keeps its timeouts");
             }
@@ -191,7 +211,9 @@ impl AsyncWrite for Transport {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::socket::getsockopt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -217,5 +239,25 @@ mod tests {
         let ((), (got, given_back)) = tokio::join!(writer, reader);
         assert!(got == expected);
         assert!(given_back);
+    }
+
+    #[tokio::test]
+    async fn what_the_kernel_holds_is_little_whatever_the_machines_default_is() {
+        // More than any machine gives: it gives its most.
+        let large = 1 << 30;
+        let (ours, _theirs) = UnixStream::pair().expect("a pair of sockets");
+        setsockopt(&ours, SndBuf, &large).expect("set");
+        let Carrier::Unix(ours) = &Transport::from(ours).carrier else { panic!("not the link") };
+        assert!(getsockopt(ours, SndBuf).expect("known") <= 2 * LINK_BUFFER);
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let there = TcpStream::connect(listener.local_addr().expect("an address"));
+        let (ours, _theirs) = tokio::join!(there, listener.accept());
+        let ours = ours.expect("connected");
+        setsockopt(&ours, SndBuf, &large).expect("set");
+        setsockopt(&ours, RcvBuf, &large).expect("set");
+        let Carrier::Tcp(ours) = &Transport::from(ours).carrier else { panic!("not a client") };
+        assert!(getsockopt(ours, SndBuf).expect("known") <= 2 * CLIENT_BUFFER);
+        assert!(getsockopt(ours, RcvBuf).expect("known") <= 2 * CLIENT_BUFFER);
     }
 }

@@ -6,6 +6,7 @@
 
 mod channels;
 mod gateway;
+mod pace;
 mod program;
 
 use gateway::{Client, Gateway, Heard, at, script};

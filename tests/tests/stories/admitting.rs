@@ -9,6 +9,11 @@ use shellgate_tests::{Raw, World, until};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+#[test]
+fn as_an_ordinary_user() {
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), "as_an_ordinary_user");
+}
+
 #[tokio::test]
 async fn one_session_too_many_is_refused_until_one_ends() {
     let world = World::builder().set("limits.sessions_per_user", 2).start().await;

@@ -78,6 +78,7 @@ async fn the_bridge_shows_nothing_of_itself_and_cannot_be_stopped() {
 /// Dials as fast as a program can, says half a request, and holds what it gets.
 const FLOOD: &str = r#"perl -MSocket -e '
     my ($dials, @held);
+    $SIG{PIPE} = "IGNORE";
     while (1) {
         socket(my $s, PF_UNIX, SOCK_STREAM, 0) or die;
         next unless connect($s, pack_sockaddr_un("/run/gw/dial.sock"));

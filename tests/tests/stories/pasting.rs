@@ -8,6 +8,11 @@ use shellgate_tests::checksum::checksum;
 /// A busy machine takes its time with an editor.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+#[test]
+fn as_an_ordinary_user() {
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), "as_an_ordinary_user");
+}
+
 /// A mebibyte of short lines, which no terminal cuts.
 fn text() -> String {
     (0..).map(|line| format!("line {line:09}\n")).take((1 << 20) / 15).collect()

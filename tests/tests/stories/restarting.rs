@@ -6,8 +6,11 @@ use shellgate_protocol::CloseCode;
 use shellgate_protocol::client_leg::EndReason;
 use shellgate_tests::{Shell, World};
 
-/// Lines of the stream that prints while the gateway goes away and comes back.
+/// Lines of the stream that prints while the gateway goes away and comes back, in so many pieces with
+/// a pause after each: it lasts for a second at least.
 const LINES: u32 = 1_000_000;
+const PIECES: u32 = 50;
+const PAUSE: &str = "0.02";
 
 /// Bytes of the text that is pasted meanwhile.
 const PASTE: usize = 600_000;
@@ -17,7 +20,8 @@ fn as_an_ordinary_user() {
     shellgate_tests::again::as_an_ordinary_user(module_path!(), "as_an_ordinary_user");
 }
 
-/// A shell in which a stream of numbers prints, and a paste is on its way into a file.
+/// A shell in which a stream of numbers prints, and a paste waits for the program to read it, which
+/// it does once the stream has ended.
 struct Busy {
     shell: Shell,
     begin: usize,
@@ -27,8 +31,15 @@ struct Busy {
 impl Busy {
     async fn begins(world: &World) -> Self {
         let mut shell = world.user("ada").opens_a_shell().await;
-        let line =
-            format!("stty -echo; echo be''gin; (seq 1 {LINES} & cat >pasted; wait); echo d''one\n");
+        let piece = LINES / PIECES;
+        let stream = format!(
+            "for n in $(seq 0 {piece} {}); do seq $((n + 1)) $((n + {piece})); sleep {PAUSE}; done",
+            LINES - 1,
+        );
+        let line = format!(
+            "stty -echo; mkfifo go; echo be''gin; \
+             (({stream}; echo >go) & read -r _ <go; cat >pasted; wait); echo d''one\n"
+        );
         shell.types(&line).await;
         let begin = shell.finds("begin\r\n").await.end;
         shell.shows("5000\r\n").await;
@@ -37,12 +48,20 @@ impl Busy {
         Self { shell, begin, text }
     }
 
+    /// There is something to lose: output that has not come, and input that was not taken.
+    fn is_in_the_midst_of_it(&self) {
+        let come = self.shell.seen().output.len() - self.begin;
+        assert!(come < whole_stream().len(), "the stream has ended");
+        let (applied, typed) = self.shell.input.position();
+        assert!(applied < typed, "all that was typed has been applied");
+    }
+
     /// Both arrive whole, and once.
     async fn turns_out_whole(mut self, attached: usize) {
         self.shell.stands_again(attached).await;
         self.shell.pastes(b"\x04").await;
         let end = self.shell.finds("done\r\n").await.start;
-        let stream: String = (1..=LINES).map(|line| format!("{line}\r\n")).collect();
+        let stream = whole_stream();
         assert_eq!(end - self.begin, stream.len(), "no byte more and none less");
         assert!(self.shell.seen().output[self.begin..end] == *stream.as_bytes());
         assert!(self.shell.seen().gaps.is_empty());
@@ -52,11 +71,16 @@ impl Busy {
     }
 }
 
+fn whole_stream() -> String {
+    (1..=LINES).map(|line| format!("{line}\r\n")).collect()
+}
+
 #[tokio::test]
 async fn a_gateway_killed_while_a_stream_prints_and_a_paste_runs_loses_and_repeats_nothing() {
     let mut world = World::start().await;
     let busy = Busy::begins(&world).await;
     let attached = busy.shell.times_attached();
+    busy.is_in_the_midst_of_it();
     world.kills_the_gateway().await;
     world.starts_the_gateway_again().await;
     busy.turns_out_whole(attached).await;
@@ -68,6 +92,7 @@ async fn a_gateway_that_was_dead_for_ten_minutes_finds_its_sessions_as_they_were
     let mut world = World::start().await;
     let busy = Busy::begins(&world).await;
     let attached = busy.shell.times_attached();
+    busy.is_in_the_midst_of_it();
     world.kills_the_gateway().await;
     world.lets_pass(Duration::from_secs(600)).await;
     world.starts_the_gateway_again().await;

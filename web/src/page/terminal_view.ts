@@ -304,7 +304,7 @@ export class TerminalView {
     this.remarks.over();
     this.banners.hide("connection");
     this.bar.ended();
-    const words = exit.detail === undefined ? exitWords(exit) : `${exitWords(exit)} ${exit.detail}`;
+    const words = exitWords(exit);
     this.banners.show("exit", exit.reason === "exited" ? "calm" : "warning", words, [
       { label: "Sessions", click: this.settings.back },
       { label: "Start a new one", click: () => void this.again(), primary: true },

@@ -35,6 +35,7 @@ export function exitWords(exit: ExitStatus): string {
   const words = [REASONS[exit.reason]];
   if (exit.signal !== undefined) words.push(`Ended by signal ${exit.signal}.`);
   else if (exit.code !== undefined) words.push(`Exit code ${exit.code}.`);
+  if (exit.detail !== undefined) words.push(exit.detail);
   return words.join(" ");
 }
 
