@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use shellgate_client::session::State;
 use shellgate_tests::{User, World, documented, within};
 
+/// Where a web page of this gateway's lies.
+const ORIGIN: &str = "https://shell.example.com";
+
 /// A request: who asks how for what, with which body and which other header.
 struct Asks<'a> {
     method: Method,
@@ -45,6 +48,7 @@ impl<'a> Asks<'a> {
 async fn every_answer_is_one_that_the_document_declares() {
     let world = World::builder()
         .set("limits.sessions_per_user", 2)
+        .set("listen.origins", vec![ORIGIN])
         .template("stubborn", &["sh", "-c", "trap '' HUP TERM; echo up; while :; do sleep 1; done"])
         .start()
         .await;
@@ -122,8 +126,10 @@ async fn every_answer_is_one_that_the_document_declares() {
     answers(Asks::new(get.clone(), events.clone(), &eve), 404).await;
     drop(held);
     let tickets = format!("{one}/tickets");
-    answers(ask(&post, &tickets), 201).await;
-    answers(ask(&post, &tickets).json(&json!({ "role": "observer" })), 201).await;
+    let page = json!({ "origin": ORIGIN });
+    answers(ask(&post, &tickets), 400).await;
+    answers(ask(&post, &tickets).json(&page), 201).await;
+    answers(ask(&post, &tickets).header("origin", ORIGIN), 201).await;
     answers(ask(&post, &tickets).json(&json!({ "role": "owner" })), 400).await;
     answers(ask(&post, &tickets).body("text/plain", "{}".into()), 415).await;
     answers(ask(&post, &tickets).header("origin", "https://evil.example"), 403).await;
