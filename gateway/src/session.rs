@@ -230,10 +230,16 @@ pub struct Detail {
     pub last_screen: Option<LastScreen>,
 }
 
-#[cfg(test)]
 impl Record {
-    /// A new session of this user's.
-    pub(crate) fn of(owner: UserId) -> Self {
+    /// A session that nobody has begun to start, asked for at `created_ms`.
+    #[must_use]
+    pub fn new(
+        owner: UserId,
+        template: &str,
+        mode: Mode,
+        size: TerminalSize,
+        created_ms: i64,
+    ) -> Self {
         let link = LinkId { launch: Launch(1), dial: Dial(0) };
         Self {
             id: SessionId::generate(),
@@ -241,12 +247,12 @@ impl Record {
             name: None,
             life: Life { state: State::Starting, link, reason: None },
             pinned_key: None,
-            created_ms: 0,
+            created_ms,
             ended_ms: None,
             detail: Detail {
-                template: "default".into(),
-                mode: Mode::Terminal,
-                size: TerminalSize::DEFAULT,
+                template: template.to_owned(),
+                mode,
+                size,
                 task: None,
                 live_ms: None,
                 ends_ms: None,
@@ -256,6 +262,12 @@ impl Record {
                 last_screen: None,
             },
         }
+    }
+
+    /// Any session of this user's.
+    #[cfg(test)]
+    pub(crate) fn of(owner: UserId) -> Self {
+        Self::new(owner, "default", Mode::Terminal, TerminalSize::DEFAULT, 0)
     }
 }
 

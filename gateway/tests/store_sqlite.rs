@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use shellgate_gateway::auth::ticket::{Ticket, TicketGrant};
 use shellgate_gateway::auth::{Identity, Scopes, UserId};
-use shellgate_gateway::session::{Detail, Life, LinkId, Record, State};
+use shellgate_gateway::session::{LinkId, Record, State};
 use shellgate_gateway::store::{Page, Sqlite, StoreError};
 use shellgate_protocol::client_leg::{EndReason, Mode, Role};
 use shellgate_protocol::enrolment::Bytes32;
@@ -33,27 +33,10 @@ fn user(name: &str) -> UserId {
 }
 
 fn session(owner: &UserId, name: Option<&str>) -> Record {
-    Record {
-        id: SessionId::generate(),
-        owner: owner.clone(),
-        name: name.map(str::to_owned),
-        life: Life { state: State::Starting, link: link(0), reason: None },
-        pinned_key: None,
-        created_ms: 1_700_000_000_000,
-        ended_ms: None,
-        detail: Detail {
-            template: "default".into(),
-            mode: Mode::Terminal,
-            size: TerminalSize::DEFAULT,
-            task: None,
-            live_ms: None,
-            ends_ms: None,
-            reason: None,
-            exit: None,
-            evidence: None,
-            last_screen: None,
-        },
-    }
+    let (size, created_ms) = (TerminalSize::DEFAULT, 1_700_000_000_000);
+    let mut record = Record::new(owner.clone(), "default", Mode::Terminal, size, created_ms);
+    record.name = name.map(str::to_owned);
+    record
 }
 
 fn link(dial: u32) -> LinkId {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::SinkExt;
 use serde::{Deserialize, Serialize};
 use shellgate_protocol::client_leg::{EndReason, Role};
-use shellgate_protocol::{Dial, Launch, Object, SessionId, TerminalSize};
+use shellgate_protocol::{Object, SessionId, TerminalSize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -29,7 +29,7 @@ use crate::config::DEFAULT_TEMPLATE;
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::session::keeper::{Keeper, Message, Places};
-use crate::session::{self as domain, Detail, Life, LinkId, Record};
+use crate::session::{self as domain, Record};
 use crate::store::{Page, StoreError};
 use crate::{audit, clock};
 
@@ -180,31 +180,10 @@ async fn create(
     let session = core.admission.take_session(&user)?;
     let turn = core.starts.enter(&user)?;
     let places = Places { session, start: Some((started, turn)) };
-    let record = Record {
-        id: SessionId::generate(),
-        owner: identity.user.clone(),
-        name: wanted.name,
-        life: Life {
-            state: domain::State::Starting,
-            link: LinkId { launch: Launch(1), dial: Dial(0) },
-            reason: None,
-        },
-        pinned_key: None,
-        created_ms: clock::unix_millis(),
-        ended_ms: None,
-        detail: Detail {
-            template: template_name.clone(),
-            mode: template.mode,
-            size: wanted.size.unwrap_or_default(),
-            task: None,
-            live_ms: None,
-            ends_ms: None,
-            reason: None,
-            exit: None,
-            evidence: None,
-            last_screen: None,
-        },
-    };
+    let size = wanted.size.unwrap_or_default();
+    let (owner, now) = (identity.user.clone(), clock::unix_millis());
+    let mut record = Record::new(owner, &template_name, template.mode, size, now);
+    record.name = wanted.name;
     let shown = view_of(&record, None, identity.scopes.is_operator());
     // Beside this request: a caller who hangs up leaves no row without a keeper.
     let made = core.tracker.spawn({
