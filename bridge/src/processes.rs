@@ -29,13 +29,19 @@ pub struct Usage {
     pub memory: u64,
 }
 
+/// One process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
-    pid: i32,
-    parent: i32,
-    zombie: bool,
-    ticks: u64,
-    pages: u64,
+pub struct Process {
+    /// Its id.
+    pub pid: i32,
+    /// Its parent's id.
+    pub parent: i32,
+    /// Whether it has ended, and nobody has asked how.
+    pub zombie: bool,
+    /// Processor time, its own and that of children whose end was asked for, in clock ticks.
+    pub ticks: u64,
+    /// Resident memory, in pages.
+    pub pages: u64,
 }
 
 impl Processes {
@@ -101,13 +107,34 @@ impl Processes {
         let all = pids.filter_map(|pid| {
             // Gone in the meantime, or not ours to see.
             let len = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
-            parse_stat(&String::from_utf8_lossy(&line[..len]))
+            Process::parse(&String::from_utf8_lossy(&line[..len]))
         });
         let mut all: Vec<_> = all.filter(|process| process.pid != self.own).collect();
         if !self.all_are_ours {
             keep_descendants(&mut all, self.own);
         }
         all
+    }
+}
+
+impl Process {
+    /// Reads `/proc/PID/stat` (proc_pid_stat(5)). The name in it is the process's own choice, and
+    /// may hold spaces and parentheses.
+    #[must_use]
+    pub fn parse(stat: &str) -> Option<Self> {
+        let pid = stat.split(' ').next()?.parse().ok()?;
+        let (_, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<_> = rest.split_ascii_whitespace().collect();
+        // The state is field 3 of the whole line and the first here.
+        let field = |number: usize| fields.get(number - 3).and_then(|f| f.parse::<i64>().ok());
+        let ticks = [14, 15, 16, 17].into_iter().map(|n| field(n).unwrap_or(0).max(0) as u64).sum();
+        Some(Self {
+            pid,
+            parent: field(4)? as i32,
+            zombie: fields.first() == Some(&"Z"),
+            ticks,
+            pages: field(24)?.max(0) as u64,
+        })
     }
 }
 
@@ -119,23 +146,6 @@ fn keep_descendants(all: &mut Vec<Process>, root: i32) {
         next += 1;
     }
     all.retain(|process| ours.contains(&process.pid));
-}
-
-/// Reads `/proc/PID/stat` (proc_pid_stat(5)). The name in it may hold spaces and parentheses.
-fn parse_stat(stat: &str) -> Option<Process> {
-    let pid = stat.split(' ').next()?.parse().ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    let fields: Vec<_> = rest.split_ascii_whitespace().collect();
-    // The state is field 3 of the whole line and the first here.
-    let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse::<i64>().ok());
-    let ticks = [14, 15, 16, 17].into_iter().map(|n| field(n).unwrap_or(0).max(0) as u64).sum();
-    Some(Process {
-        pid,
-        parent: field(4)? as i32,
-        zombie: fields.first() == Some(&"Z"),
-        ticks,
-        pages: field(24)?.max(0) as u64,
-    })
 }
 
 #[allow(unsafe_code)]
@@ -168,11 +178,11 @@ mod tests {
     #[test]
     fn a_name_full_of_parentheses_does_not_shift_the_fields() {
         let stat = "42 (a) S 9 ) (x) Z 7 42 42 0 -1 4 1 2 3 4 10 20 30 40 20 0 1 0 99 1000 55 18446744073709551615";
-        let process = parse_stat(stat).unwrap();
+        let process = Process::parse(stat).unwrap();
         let expected = Process { pid: 42, parent: 7, zombie: true, ticks: 100, pages: 55 };
         assert_eq!(process, expected);
         for broken in ["", "42", "42 (a", "42 (a)", "x (a) S 1"] {
-            assert_eq!(parse_stat(broken), None, "{broken}");
+            assert_eq!(Process::parse(broken), None, "{broken}");
         }
     }
 

@@ -50,7 +50,8 @@ impl Stderr {
     #[must_use]
     pub fn tail(&self) -> Option<String> {
         // Where the cut went through a character, the rest of it is no character either.
-        let first = self.tail.iter().take(3).take_while(|b| (0x80..0xc0).contains(*b)).count();
+        let is_rest = |byte: &&u8| self.tail.len() == TAIL_MAX && (0x80..0xc0).contains(*byte);
+        let first = self.tail.iter().take(3).take_while(is_rest).count();
         let text = String::from_utf8_lossy(&self.tail[first..]);
         // What is no text has become longer, and the end of it counts.
         let text = text.trim_end();
@@ -96,6 +97,10 @@ mod tests {
         let tail = stderr.tail().unwrap();
         assert!(tail.len() <= TAIL_MAX && tail.starts_with('ä') && tail.ends_with('x'));
         assert_eq!(Stderr::default().tail(), None);
+
+        let mut short = Stderr::default();
+        short.add(b"\x92", &mut log);
+        assert_eq!(short.tail().as_deref(), Some("\u{fffd}"), "nothing was cut");
 
         // Each of these is printed as three bytes.
         stderr.add(&[0xff; TAIL_MAX], &mut log);

@@ -223,7 +223,8 @@ async fn answer(
 /// Whom the configured proxies speak for: the last address in `X-Forwarded-For` that is not a proxy
 /// of ours. What stands before it, anybody could have written. Where they name nobody, it is the
 /// one of them that does not: nobody goes uncounted.
-fn forwarded_for(proxies: &[Network], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+#[must_use]
+pub fn forwarded_for(proxies: &[Network], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let values = headers.get_all("x-forwarded-for").iter().rev();
     let named = values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
     let mut nearest = peer;

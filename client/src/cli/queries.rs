@@ -10,6 +10,7 @@ const BEL: u8 = 0x07;
 const CAN: u8 = 0x18;
 const SUB: u8 = 0x1a;
 const ESC: u8 = 0x1b;
+const DEL: u8 = 0x7f;
 
 /// First byte of the control characters of C1 in UTF-8. Each stands for an escape and one more byte.
 const C1: u8 = 0xc2;
@@ -38,6 +39,8 @@ pub struct Queries {
     state: State,
     /// An escape sequence that has not ended yet; of a long string only what may be its end.
     held: Vec<u8>,
+    /// Bytes that the last letter of the text lacks.
+    lacking: u8,
 }
 
 impl Queries {
@@ -53,25 +56,30 @@ impl Queries {
     /// What was kept back: new output follows, and only its own end can tell.
     pub fn release(&mut self) -> Vec<u8> {
         self.state = State::Text;
+        self.lacking = 0;
         std::mem::take(&mut self.held)
     }
 
     fn take(&mut self, byte: u8, rest: &mut Vec<u8>) {
         match self.state {
             State::Text => match byte {
-                ESC => self.begin(State::Escape, byte),
+                ESC => {
+                    self.end_letter(rest);
+                    self.begin(State::Escape, byte);
+                }
                 C1 => self.begin(State::Lead, byte),
                 // It asks for the answerback message.
-                ENQ => {}
-                _ => rest.push(byte),
+                ENQ => self.end_letter(rest),
+                _ => self.print(byte, rest),
             },
             State::Lead => {
                 if is_c1(byte) {
+                    self.end_letter(rest);
                     self.held.push(byte);
                     self.introduce(byte - 0x40, rest);
                 } else {
-                    rest.append(&mut self.held);
-                    self.state = State::Text;
+                    self.forget();
+                    self.print(C1, rest);
                     self.take(byte, rest);
                 }
             }
@@ -86,6 +94,24 @@ impl Queries {
                 _ => self.sequence(byte, rest),
             },
             State::String(kind) | State::Long(kind) => self.string(kind, byte, rest),
+        }
+    }
+
+    fn print(&mut self, byte: u8, rest: &mut Vec<u8>) {
+        self.lacking = match byte {
+            0x80..0xc0 => self.lacking.saturating_sub(1),
+            0xc0..0xe0 => 1,
+            0xe0..0xf0 => 2,
+            0xf0.. => 3,
+            _ => 0,
+        };
+        rest.push(byte);
+    }
+
+    /// What follows may be left out, and what comes after it is no part of a letter before it.
+    fn end_letter(&mut self, rest: &mut Vec<u8>) {
+        if std::mem::take(&mut self.lacking) > 0 {
+            rest.push(CAN);
         }
     }
 
@@ -163,13 +189,16 @@ impl Queries {
                 self.held.push(byte);
                 self.end_string(kind, rest);
             }
-            (_, ENQ) => {}
             (Some(&C1), byte) if is_c1(byte) => {
                 self.held.pop();
-                // The terminator, in words that every terminal knows. No other is part of a string.
                 if byte == 0x9c {
+                    // As every terminal knows it.
                     self.held.extend_from_slice(b"\x1b\\");
                     self.end_string(kind, rest);
+                } else {
+                    // Some end the string there, and some do not. A byte that means nothing to all of
+                    // them keeps apart what stands around it.
+                    self.held.push(DEL);
                 }
             }
             _ => {
@@ -307,6 +336,9 @@ mod tests {
             (b"\x1b[6\r\nn", b"\r\n"),
             (b"\x1b[\x1b[1m", b"\x1b[1m"),
             (b"\x1b[6\x1an", b"n"),
+            (b"\x1b]0;a\xc2\x9b6n\x07", b"\x1b]0;a\x7f6n\x07"),
+            (b"\xc2\x1b[c\x9b6n", b"\xc2\x18\x9b6n"),
+            (b"\xe2\x82\x05\xac", b"\xe2\x82\x18\xac"),
         ] {
             assert_eq!(left(text), expected, "{}", String::from_utf8_lossy(text));
         }

@@ -17,6 +17,7 @@ mod preflight;
 mod process;
 mod record;
 mod seccomp;
+mod stat;
 mod trial;
 mod view;
 
