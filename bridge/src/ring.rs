@@ -1,32 +1,43 @@
 //! The newest output, in memory. Knows neither who reads it nor what becomes of what it drops.
 
-use std::collections::VecDeque;
-
 use shellgate_protocol::Offset;
 
-/// Memory is taken in pieces of so many bytes, as output comes: a task that prints little costs
-/// little.
+/// What is dropped at a time, in bytes.
 pub const CHUNK: usize = 64 * 1024;
+
+/// A terminal gives so many bytes at a time: with less room each would take two reads.
+const SPACE_LEAST: usize = 4096;
+
+/// A task that prints no more than this has memory for what it prints, in small pages; one that prints
+/// on gets huge ones, each a page fault instead of 512, and read and written without looking up each.
+const IN_SMALL_PAGES: usize = HUGE_PAGE;
+
+/// A huge page, on x86-64 and on aarch64 with pages of 4 KiB.
+const HUGE_PAGE: usize = 2 * 1024 * 1024;
+
+/// The smallest page that there is: on a machine with larger ones the kernel refuses the advice.
+const PAGE: usize = 4096;
 
 /// The newest bytes of an output stream, by absolute offset.
 #[derive(Debug)]
 pub struct Ring {
-    /// Every chunk but the last is full, so a byte's chunk follows from its offset.
-    chunks: VecDeque<Box<[u8]>>,
-    /// Where the first chunk's first byte lies.
+    /// A byte's place follows from its offset. The kernel gives memory as output comes.
+    memory: Box<[u8]>,
+    /// Where the oldest byte lies: at the beginning of a chunk.
     start: Offset,
     /// Where the next byte will lie.
     end: Offset,
-    /// How many chunks there may be.
-    most: usize,
 }
 
 impl Ring {
     /// Keeps at least the newest `capacity` bytes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let most = capacity.div_ceil(CHUNK) + 1;
-        Self { chunks: VecDeque::new(), start: Offset::ZERO, end: Offset::ZERO, most }
+        // One that is being filled, and the one that is dropped before there is no room in it.
+        let chunks = capacity.div_ceil(CHUNK) + 2;
+        let memory = vec![0; chunks * CHUNK].into_boxed_slice();
+        advise(&memory);
+        Self { memory, start: Offset::ZERO, end: Offset::ZERO }
     }
 
     /// The oldest byte that is kept.
@@ -41,33 +52,24 @@ impl Ring {
         self.end
     }
 
-    /// Room for the next bytes: never empty, at most [`CHUNK`] long. What has to make room for it is
-    /// shown to `evicted` first, with its offset.
+    /// Room for the next bytes: never empty, and at least [`SPACE_LEAST`] but for where the memory
+    /// ends. What has to make room for it is shown to `evicted` first, with its offset.
     pub fn space(&mut self, evicted: impl FnOnce(Offset, &[u8])) -> &mut [u8] {
-        let mut filled = self.filled_of_last();
-        if self.chunks.is_empty() || filled == CHUNK {
-            let oldest =
-                if self.chunks.len() >= self.most { self.chunks.pop_front() } else { None };
-            let chunk = match oldest {
-                Some(chunk) => {
-                    evicted(self.start, &chunk);
-                    self.start = self.start.plus(CHUNK as u64);
-                    chunk
-                }
-                None => vec![0; CHUNK].into_boxed_slice(),
-            };
-            self.chunks.push_back(chunk);
-            filled = 0;
+        let mut free = self.memory.len() - self.kept();
+        if free < SPACE_LEAST {
+            let oldest = self.place(self.start);
+            evicted(self.start, &self.memory[oldest..oldest + CHUNK]);
+            self.start = self.start.plus(CHUNK as u64);
+            free += CHUNK;
         }
-        match self.chunks.back_mut() {
-            Some(chunk) => &mut chunk[filled..],
-            None => &mut [],
-        }
+        let at = self.place(self.end);
+        let last = self.memory.len().min(at + free);
+        &mut self.memory[at..last]
     }
 
     /// The first `len` bytes of the last [`Ring::space`] are output now.
     pub fn fill(&mut self, len: usize) {
-        debug_assert!(self.filled_of_last() + len <= CHUNK || len == 0);
+        debug_assert!(self.kept() + len <= self.memory.len());
         self.end = self.end.plus(len as u64);
     }
 
@@ -78,27 +80,48 @@ impl Ring {
         if from < self.start || from >= self.end {
             return &[];
         }
-        let at = from.since(self.start) as usize;
-        let Some(chunk) = self.chunks.get(at / CHUNK) else { return &[] };
-        let first = at % CHUNK;
-        let len = (self.end.since(from) as usize).min(CHUNK - first).min(max);
-        &chunk[first..first + len]
+        let at = self.place(from);
+        let len = (self.end.since(from) as usize).min(self.memory.len() - at).min(max);
+        &self.memory[at..at + len]
     }
 
     /// Where the newest of these bytes lies, among those that are kept.
     #[must_use]
     pub fn last(&self, byte: u8) -> Option<Offset> {
-        let newest = self.chunks.len().saturating_sub(1);
-        self.chunks.iter().enumerate().rev().find_map(|(n, chunk)| {
-            let filled = if n == newest { self.filled_of_last() } else { CHUNK };
-            let at = chunk[..filled].iter().rposition(|kept| *kept == byte)?;
-            Some(self.start.plus((n * CHUNK + at) as u64))
-        })
+        let older = self.read(self.start, usize::MAX);
+        let middle = self.start.plus(older.len() as u64);
+        let find = |from: Offset, bytes: &[u8]| {
+            Some(from.plus(bytes.iter().rposition(|kept| *kept == byte)? as u64))
+        };
+        find(middle, self.read(middle, usize::MAX)).or_else(|| find(self.start, older))
     }
 
-    fn filled_of_last(&self) -> usize {
-        let before = self.chunks.len().saturating_sub(1) * CHUNK;
-        self.end.since(self.start) as usize - before.min(self.end.since(self.start) as usize)
+    /// How many bytes are kept: no more than there is memory.
+    fn kept(&self) -> usize {
+        self.end.since(self.start) as usize
+    }
+
+    fn place(&self, at: Offset) -> usize {
+        // Less than the memory's length, which is a usize.
+        (at.get() % self.memory.len() as u64) as usize
+    }
+}
+
+/// Asks the kernel for pages of the right size. Where it does not listen, nothing but time is lost.
+#[allow(unsafe_code)]
+fn advise(memory: &[u8]) {
+    let range = memory.as_ptr_range();
+    let first = (range.start.addr() + IN_SMALL_PAGES).next_multiple_of(HUGE_PAGE);
+    let last = range.end.addr() / HUGE_PAGE * HUGE_PAGE;
+    let begin = range.start.addr().next_multiple_of(PAGE);
+    for (from, to, advice) in
+        [(begin, first.min(last), libc::MADV_NOHUGEPAGE), (first, last, libc::MADV_HUGEPAGE)]
+    {
+        if from < to {
+            // SAFETY: the range lies within memory that this process owns, and neither advice
+            // changes a byte of it.
+            unsafe { libc::madvise(from as *mut libc::c_void, to - from, advice) };
+        }
     }
 }
 
@@ -136,7 +159,7 @@ mod tests {
                 prop_assert_eq!(ring.end().get() as usize, all.len());
                 prop_assert_eq!(ring.start().get() as usize, dropped.len());
                 prop_assert!(all.len() - dropped.len() >= capacity.min(all.len()));
-                prop_assert!(all.len() - dropped.len() <= capacity + 2 * CHUNK);
+                prop_assert!(all.len() - dropped.len() <= capacity + 3 * CHUNK);
             }
             let mut kept = dropped;
             let mut at = ring.start();
@@ -168,9 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_ring_holds_no_memory_and_nothing_outside_it_is_read() {
+    fn nothing_outside_of_what_is_kept_is_read() {
         let mut ring = Ring::new(1 << 20);
-        assert!(ring.chunks.is_empty());
         assert!(ring.read(Offset::ZERO, 10).is_empty());
         append(&mut ring, b"abc", &mut Vec::new());
         assert_eq!(ring.read(Offset::ZERO, 2), b"ab");

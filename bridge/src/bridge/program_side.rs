@@ -14,6 +14,10 @@ use crate::shell::Shell;
 /// Output that is read before others have their turn.
 const READ_TURN: usize = 64 * 1024;
 
+/// A turn ends before a read of less than this, which is what a terminal gives at a time: a shorter
+/// one would leave a rest for a read of its own.
+const READ_LEAST: usize = 4096;
+
 /// Pieces of its stderr that are read before others have their turn.
 const STDERR_TURN: usize = 16;
 
@@ -81,7 +85,7 @@ impl Bridge {
         let Some(shell) = &mut self.shell else { return false };
         self.held = false;
         let mut left = READ_TURN;
-        while left > 0 && now >= self.read_at && !self.ending.output_is_over() {
+        while left >= READ_LEAST && now >= self.read_at && !self.ending.output_is_over() {
             let allowed = if self.ending.is_draining() {
                 u64::MAX
             } else {
@@ -114,7 +118,7 @@ impl Bridge {
                 }
             }
         }
-        left == 0 || more_errors
+        left < READ_LEAST || more_errors
     }
 
     fn read_stderr(&mut self, cx: &mut Context<'_>) -> bool {

@@ -109,6 +109,8 @@ async fn input_that_is_sent_again_after_a_break_is_applied_once() {
         opened = link.opens(1, &client).await;
         assert!(opened.applied >= at(cut / 2));
     }
+    // What was still under way when the last one broke.
+    client.types(&mut link, opened, 0, &text).await;
     client.has(&mut link, opened, begins + text.len()).await;
     assert!(client.output[begins..] == text);
     assert_eq!(link.closes(opened.channel, false).await, at(text.len()));
