@@ -52,7 +52,8 @@ impl Ring {
         self.end
     }
 
-    /// Room for the next bytes: never empty, and at least [`SPACE_LEAST`] but for where the memory
+    /// Room for the next bytes: never empty, and at least what a terminal
+    /// gives at a time, but for where the memory
     /// ends. What has to make room for it is shown to `evicted` first, with its offset.
     pub fn space(&mut self, evicted: impl FnOnce(Offset, &[u8])) -> &mut [u8] {
         let mut free = self.memory.len() - self.kept();

@@ -223,25 +223,12 @@ impl Api {
         Ok(sessions)
     }
 
-    /// The youngest session of this user in this state that is as wanted.
+    /// The youngest sessions of this user in this state: as many as a gateway gives at a time.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn find(
-        &self,
-        state: State,
-        is_wanted: impl Fn(&Session) -> bool,
-    ) -> Result<Option<Session>, CallError> {
-        let mut after = None;
-        for _ in 0..PAGES_MAX {
-            let page = self.page(Which { state: Some(state), all: false }, after).await?;
-            let found = page.sessions.into_iter().find(&is_wanted);
-            after = page.next;
-            if found.is_some() || after.is_none() {
-                return Ok(found);
-            }
-        }
-        Err(CallError::NotAGateway("its list of sessions has no end".into()))
+    pub async fn newest(&self, state: State) -> Result<Vec<Session>, CallError> {
+        Ok(self.page(Which { state: Some(state), all: false }, None).await?.sessions)
     }
 
     /// Asks whether the token lets its user in at all: a token that allows little is one, too.

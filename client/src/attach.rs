@@ -244,7 +244,7 @@ impl Input {
     }
 
     /// Dials at once instead of after the pause, or as soon as a gateway that asked for one allows.
-    /// Does nothing where the attachment stands or is being dialled.
+    /// Changes nothing where the attachment stands or is being dialled.
     pub fn retry_now(&self) {
         let now = self.shared.now();
         self.shared.core().connection.retry_now(now);

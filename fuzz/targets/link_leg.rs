@@ -10,7 +10,8 @@ use shellgate_protocol::{FromBridge, Object, ToBridge};
 fn reads_back<M: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(text: &[u8]) {
     if let Ok(Object(message)) = serde_json::from_slice::<Object<M>>(text) {
         let written = serde_json::to_vec(&message).expect("a message can be written");
-        let Object(again) = serde_json::from_slice::<Object<M>>(&written).expect("what was written can be read");
+        let Object(again) =
+            serde_json::from_slice::<Object<M>>(&written).expect("what was written can be read");
         assert_eq!(again, message);
     }
 }

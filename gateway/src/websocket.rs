@@ -186,12 +186,15 @@ pub fn fault(error: &Error) -> Option<CloseCode> {
     }
 }
 
-/// The close code for a peer that could not be sent a message.
+/// The close code for a peer that could not be sent a message, where the largest that there is has
+/// so many bytes.
 #[must_use]
-pub fn unsent(error: &Error) -> CloseCode {
+pub fn unsent(error: &Error, largest: usize) -> CloseCode {
     match error {
         // It was owed the message, and will not get it.
-        Error::WriteBufferFull(_) => CloseCode::Internal,
+        Error::WriteBufferFull(message) if message.len() > largest => CloseCode::Internal,
+        // It has asked for more pongs than it reads, and they lie where the message should.
+        Error::WriteBufferFull(_) => CloseCode::Overloaded,
         // The connection is gone, and nobody hears the code.
         _ => CloseCode::Normal,
     }
@@ -210,7 +213,7 @@ pub async fn farewell(
         for message in queued {
             if let Err(error) = socket.feed(message).await {
                 // What follows would come after a hole.
-                last = close_frame(unsent(&error), "");
+                last = close_frame(unsent(&error, 0), "");
                 break;
             }
         }

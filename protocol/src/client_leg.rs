@@ -64,8 +64,8 @@ fn default_window() -> u32 {
     limits::WINDOW_DEFAULT
 }
 
-/// Whoever grants more than anybody may is granted what anybody may: a number is as large as it
-/// likes.
+/// Whoever grants more than anybody may is granted what anybody may: any whole number below 2^64
+/// will do.
 fn window<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     u64::deserialize(from).map(|window| window.min(limits::WINDOW_MAX.into()) as u32)
 }

@@ -20,8 +20,10 @@ pub async fn must_find_even_ended(api: &Api, called: &str) -> Result<Session, Fa
     if let Some(session) = find(api, called).await? {
         return Ok(session);
     }
-    let has_that_name = |session: &Session| session.name.as_deref() == Some(called);
-    api.find(State::Ended, has_that_name).await?.ok_or_else(|| none(called))
+    // Among the newest ones only: who wants an older one has its id.
+    let ended = api.newest(State::Ended).await?;
+    let last = ended.into_iter().find(|session| session.name.as_deref() == Some(called));
+    last.ok_or_else(|| none(called))
 }
 
 /// The session with this id or name, and an error that says what to do where there is none.

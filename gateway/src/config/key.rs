@@ -1,5 +1,6 @@
-//! An issuer's keys as they stand in the configuration or in files beside it. Knows no issuer and no
-//! cryptography: whether a key is fit to verify tokens it asks of those who use it.
+//! An issuer's keys as they stand in the configuration or in files beside it. Knows no cryptography:
+//! whether a key is fit to verify tokens it asks of those who use it (`issuers`, which knows nothing
+//! of where a key stood).
 
 use std::fmt;
 use std::io::Read;

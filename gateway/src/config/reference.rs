@@ -143,7 +143,7 @@ the file and upper-case in variables; under `env` of a template names keep their
 Everything is checked before anything starts, across keys too. Every fault is printed on a line of its own, with the
 file and line or the variable that it comes from, the key, what is wrong and what is allowed; the exit code is 64. Keys of
 issuers are loaded as part of it: one that is weak, private or of another kind than its `alg` is a fault too. A key that does
-not exist is a fault, and so is a variable that is not UTF-8 or has one underscore after `SHELLGATE_GATEWAY`.
+not exist is a fault, and so is a setting's variable that is not UTF-8 or has one underscore for two.
 `shellgate-gateway check-config` checks and does nothing else.
 
 Durations and sizes have units: `90s`, `10m`, `1h30m` (`ms`, `s`, `m`, `h`, `d`); `64KiB`, `1MiB` (`B` to `TiB`). A relative

@@ -186,11 +186,13 @@ pub(super) fn environment(
     for (name, text) in variables {
         let origin = Origin::Variable(name.clone());
         let Some(path) = name.strip_prefix(VARIABLE_PREFIX) else {
-            if name.starts_with(ALMOST_PREFIX) {
+            // Others may have names like these: Kubernetes puts SHELLGATE_GATEWAY_SERVICE_HOST beside
+            // a service of that name.
+            if let Some(allowed) = meant_by(name) {
                 faults.push(Fault {
                     key: String::new(),
                     wrong: "its name has one underscore where two belong".into(),
-                    allowed: meant_by(name),
+                    allowed,
                     origin,
                 });
             }
@@ -210,14 +212,16 @@ pub(super) fn environment(
     }
 }
 
-/// The name of the setting that differs from a name in its underscores only, or the pattern of all.
-fn meant_by(name: &str) -> String {
+/// The name of the setting that differs from a name in its underscores only.
+fn meant_by(name: &str) -> Option<String> {
+    if !name.starts_with(ALMOST_PREFIX) {
+        return None;
+    }
     let bare = |name: &str| name.replace('_', "").to_ascii_lowercase();
     let known = reference::keys()
         .into_iter()
         .map(|key| format!("{VARIABLE_PREFIX}{}", key.to_ascii_uppercase().replace('.', "__")));
-    let meant = known.into_iter().find(|known| bare(known) == bare(name));
-    meant.unwrap_or_else(|| format!("{VARIABLE_PREFIX}SECTION__KEY"))
+    known.into_iter().find(|known| bare(known) == bare(name))
 }
 
 fn lay(tree: &mut Table, keys: &[&str], entry: Entry, faults: &mut Vec<Fault>, within: &str) {

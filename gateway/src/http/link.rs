@@ -82,22 +82,23 @@ pub fn listen(
         user_key,
         keeper: handle.keeper,
         view: handle.view,
-        pending: AtomicU32::new(0),
+        bridge: Turns::default(),
+        neighbours: Turns::default(),
         began: Instant::now(),
-        dials: Mutex::new(Budget::new(DIALS_PER_SECOND, 0)),
     });
     Ok(core.tracker.spawn(async move {
         let mut programs = Budget::new(PROGRAMS_PER_SECOND, door.now_ms());
         loop {
             match listener.accept().await {
                 // What runs inside may reach the socket as its bridge does, and has no business
-                // here: it shall not even take the bridge's turn.
-                Ok((stream, _)) if Peer::of(&stream) == Peer::Program => {
-                    if !programs.take(door.now_ms()) {
-                        tokio::time::sleep(PROGRAM_PAUSE).await;
-                    }
-                }
-                Ok((stream, _)) => Door::greet(&door, stream),
+                // here. Of one that is gone by now nobody can say whether it ran inside: it is no
+                // bridge, and shall not take the bridge's turn.
+                Ok((stream, _)) => match Peer::of(&stream) {
+                    Peer::Bridge => Door::greet(&door, &door.bridge, stream),
+                    Peer::Neighbour => Door::greet(&door, &door.neighbours, stream),
+                    Peer::Program if programs.take(door.now_ms()) => {}
+                    Peer::Program => tokio::time::sleep(PROGRAM_PAUSE).await,
+                },
                 Err(error) => {
                     tracing::warn!(session = %door.id, %error, "a dial was not accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -134,23 +135,39 @@ struct Door {
     user_key: String,
     keeper: mpsc::Sender<Message>,
     view: watch::Receiver<View>,
-    pending: AtomicU32,
+    /// Two purses: nobody spends the bridge's but the bridge.
+    bridge: Turns,
+    neighbours: Turns,
     began: Instant,
+}
+
+/// How often, and how many at a time, somebody may dial.
+struct Turns {
+    pending: Arc<AtomicU32>,
     dials: Mutex<Budget>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        let dials = Mutex::new(Budget::new(DIALS_PER_SECOND, 0));
+        Self { pending: Arc::default(), dials }
+    }
 }
 
 /// One of a session's few places for connections that are not links yet.
 struct Place {
     door: Arc<Door>,
+    pending: Arc<AtomicU32>,
     /// The first call of a session without a link has the link's own place.
     beyond: Option<DialPermit>,
 }
 
 impl Place {
-    fn take(door: &Arc<Door>) -> Option<Self> {
-        let others = door.pending.fetch_add(1, Ordering::AcqRel);
+    fn take(door: &Arc<Door>, turns: &Turns) -> Option<Self> {
+        let others = turns.pending.fetch_add(1, Ordering::AcqRel);
         // Counted as it is dropped, from here on.
-        let mut place = Self { door: door.clone(), beyond: None };
+        let pending = turns.pending.clone();
+        let mut place = Self { door: door.clone(), pending, beyond: None };
         if others >= PENDING_MAX {
             return None;
         }
@@ -163,7 +180,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.door.pending.fetch_sub(1, Ordering::AcqRel);
+        self.pending.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -172,12 +189,15 @@ impl Door {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn greet(door: &Arc<Self>, stream: UnixStream) {
+    fn greet(door: &Arc<Self>, turns: &Turns, stream: UnixStream) {
         let now_ms = door.now_ms();
-        if !door.dials.lock().is_ok_and(|mut dials| dials.take(now_ms)) {
+        if !turns.dials.lock().is_ok_and(|mut dials| dials.take(now_ms)) {
             return;
         }
-        let Some(place) = Place::take(door) else { return };
+        let Some(place) = Place::take(door, turns) else {
+            tracing::debug!(session = %door.id, "there is no place for a dial");
+            return;
+        };
         door.core.tracker.spawn(async move {
             if !place.door.knows(&stream).await {
                 return;

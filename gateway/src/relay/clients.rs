@@ -152,7 +152,8 @@ impl Relay {
                     dropped = true;
                     if code == CloseCode::Internal {
                         let channel = self.attachments[index].channel;
-                        tracing::error!(session = %self.setting.session, ?channel, reason);
+                        let session = self.setting.session;
+                        tracing::error!(%session, ?channel, reason, "a client could not be served");
                     }
                     self.cut(index, code, reason);
                 }
@@ -239,7 +240,8 @@ fn write_client(
     attachment: &mut Attachment,
     cx: &mut Context<'_>,
 ) -> Result<(), (CloseCode, &'static str)> {
-    let broken = |error: Error| match unsent(&error) {
+    let largest = attachment.dialect.largest_message();
+    let broken = |error: Error| match unsent(&error, largest) {
         CloseCode::Internal => (CloseCode::Internal, "a message is larger than its socket takes"),
         code => (code, ""),
     };

@@ -86,21 +86,38 @@ const FLOOD: &str = r#"perl -MSocket -e '
         push @held, $s;
         shift @held if @held > 64;
         print "flood", "ing\n" if ++$dials == 200;
-    }' &
-"#;
+    }' & "#;
+
+/// The same by processes that are gone before anybody can ask who they were.
+const FLOOD_OF_THE_GONE: &str = r#"perl -MSocket -e '
+    my ($dials, @held);
+    $SIG{CHLD} = "IGNORE";
+    while (1) {
+        socket(my $s, PF_UNIX, SOCK_STREAM, 0) or die;
+        my $child = fork;
+        if (defined $child && !$child) {
+            connect($s, pack_sockaddr_un("/run/gw/dial.sock"));
+            exit;
+        }
+        push @held, $s;
+        shift @held if @held > 64;
+        print "flood", "ing\n" if ++$dials == 200;
+    }' & "#;
 
 #[tokio::test]
 async fn a_program_that_floods_its_dial_socket_does_not_keep_its_bridge_from_coming_back() {
     let mut world = World::builder().set("limits.severed_deadline", "20s").start().await;
-    let mut shell = world.user("ada").opens_a_shell().await;
-    shell.types(&FLOOD.replace('\n', " ")).await;
-    shell.types("\n").await;
-    shell.shows("flooding").await;
-    let attached = shell.times_attached();
-    world.kills_the_gateway().await;
-    world.starts_the_gateway_again().await;
-    shell.stands_again(attached).await;
-    assert_eq!(shell.runs("kill %1; echo $((6 * 7))").await, "42");
+    for flood in [FLOOD, FLOOD_OF_THE_GONE] {
+        let mut shell = world.user("ada").opens_a_shell().await;
+        shell.types(&flood.replace('\n', " ")).await;
+        shell.types("\n").await;
+        shell.shows("flooding").await;
+        let attached = shell.times_attached();
+        world.kills_the_gateway().await;
+        world.starts_the_gateway_again().await;
+        shell.stands_again(attached).await;
+        assert_eq!(shell.runs("kill %1; echo $((6 * 7))").await, "42");
+    }
     world.stop().await;
 }
 

@@ -92,7 +92,7 @@ struct Typist<'a> {
     input: &'a Input,
     held: &'a Held,
     view: mpsc::Sender<Told>,
-    /// Told of each key, in the sense in which nobody counts them.
+    /// Told of each key that is not an escape, in the sense in which nobody counts them.
     typed: Arc<Notify>,
     observes: bool,
 }
@@ -109,13 +109,15 @@ impl Typist<'_> {
         let by_a_person = terminal::is_typed_at();
         while let Some(chunk) = chunks.recv().await {
             if by_a_person {
-                self.typed.notify_one();
                 self.input.retry_now();
             }
             for typed in escapes.take(&chunk) {
                 match typed {
                     Typed::Bytes(bytes) => {
                         last = bytes.last().copied().unwrap_or(last);
+                        if by_a_person {
+                            self.typed.notify_one();
+                        }
                         self.hold(&bytes).await;
                     }
                     Typed::Escape(Escape::Detach) => return true,

@@ -118,9 +118,12 @@ impl Status {
         self.warning = None;
     }
 
-    /// A key was typed: it keeps an idle session, and shows that somebody has read the other warning.
+    /// A key was typed: a driver's keeps an idle session, and any shows that somebody has read the
+    /// other warning.
     pub fn is_typed_at(&mut self, now: Instant) {
-        if self.warning.as_ref().is_some_and(|w| w.is_idle || now >= w.told + READABLE) {
+        let kept = |w: &Warning| w.is_idle && !self.keys.observes;
+        let read = |w: &Warning| !w.is_idle && now >= w.told + READABLE;
+        if self.warning.as_ref().is_some_and(|w| kept(w) || read(w)) {
             self.warning = None;
         }
     }
@@ -321,6 +324,8 @@ mod tests {
         let now = Instant::now();
         status.hears(&Notice::IdleWarning { seconds: 60 }, now);
         assert_eq!(shown(&mut status, now), "nobody works here: it stops in 1 min");
+        status.is_typed_at(now + READABLE);
+        assert!(shown(&mut status, now).contains("it stops"), "it keeps nothing");
     }
 
     #[test]

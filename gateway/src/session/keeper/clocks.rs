@@ -26,8 +26,8 @@ impl Keeper {
     /// Tells a client that has just come what the others were told before.
     pub(super) async fn opened(&mut self, channel: ChannelNumber) {
         // A key that was typed since the last look may have taken a warning back.
-        self.look_at_clocks().await;
-        if self.record.life.state != State::Live {
+        let all_are_told = self.look_at_clocks().await;
+        if all_are_told || self.record.life.state != State::Live {
             return;
         }
         let standing =
@@ -54,11 +54,12 @@ impl Keeper {
         self.clocks = Some(clocks);
     }
 
-    pub(super) async fn look_at_clocks(&mut self) {
+    /// Warns or stops, where it is time for that. Whether all clients were warned just now.
+    pub(super) async fn look_at_clocks(&mut self) -> bool {
         if self.record.life.state != State::Live {
-            return;
+            return false;
         }
-        let Some(clocks) = &mut self.clocks else { return };
+        let Some(clocks) = &mut self.clocks else { return false };
         let stats = self.activity.stats.lock().ok().and_then(|stats| *stats);
         let typed_ms = self.activity.last_input_ms.load(Ordering::Relaxed);
         let typed_ms = (typed_ms > 0).then_some(typed_ms);
@@ -76,15 +77,17 @@ impl Keeper {
         let verdict = clocks.look(now_ms, typed_ms, stats.as_ref());
         self.activity.idle_ms.store(clocks.idle_ms().unwrap_or(0), Ordering::Relaxed);
         match verdict {
-            Verdict::Fine => {}
+            Verdict::Fine => false,
             Verdict::Warn(notice) => {
                 if let Some(line) = &mut self.relay {
                     let _ = line.commands.try_send(Command::Tell(notice));
                 }
+                true
             }
             Verdict::Stop(reason) => {
                 self.record_mut().detail.evidence = Some(clocks.evidence());
                 self.step(Event::Stop(reason)).await;
+                false
             }
         }
     }
