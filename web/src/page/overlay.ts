@@ -4,7 +4,7 @@ import { h } from "./dom.ts";
 
 /** A card that comes while somebody types takes no keys until none was pressed for so many
  * milliseconds: they were meant for the program. */
-const KEYS_QUIET_MILLIS = 800;
+export const KEYS_QUIET_MILLIS = 800;
 
 /** The place over a terminal. */
 export class Overlay {
