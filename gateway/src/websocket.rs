@@ -235,6 +235,14 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_no_socket_takes_is_our_fault_and_one_among_unread_pongs_the_peers() {
+        let full = |len| Error::WriteBufferFull(Box::new(Message::binary(vec![0; len])));
+        assert_eq!(unsent(&full(11), 10), CloseCode::Internal);
+        assert_eq!(unsent(&full(10), 10), CloseCode::Overloaded);
+        assert_eq!(unsent(&Error::ConnectionClosed, 10), CloseCode::Normal);
+    }
+
+    #[test]
     fn a_request_without_the_headers_is_no_upgrade() {
         let mut request = Request::get("/").body(Body::empty()).expect("a request");
         assert!(Upgrade::take(&mut request).is_err());

@@ -20,7 +20,8 @@ mod returning;
 mod storing;
 
 /// The modules that are told once, and why.
-const TOLD_ONCE: [(&str, &str); 4] = [
+const TOLD_ONCE: [(&str, &str); 5] = [
+    ("documenting", "what the document declares is the same whoever made the sandbox"),
     ("entering", "who may come in is settled before there is a sandbox"),
     ("filling", "a small disk of its own is mounted, which only root may do"),
     ("forwarding", "what proxies say is read before there is a sandbox"),
