@@ -52,9 +52,9 @@ impl Ring {
         self.end
     }
 
-    /// Room for the next bytes: never empty, and at least what a terminal
-    /// gives at a time, but for where the memory
-    /// ends. What has to make room for it is shown to `evicted` first, with its offset.
+    /// Room for the next bytes: never empty, and at least what a terminal gives at a time, but for
+    /// where the memory ends. What has to make room for it is shown to `evicted` first, with its
+    /// offset.
     pub fn space(&mut self, evicted: impl FnOnce(Offset, &[u8])) -> &mut [u8] {
         let mut free = self.memory.len() - self.kept();
         if free < SPACE_LEAST {

@@ -80,19 +80,7 @@ async fn a_screen_with_holes_has_them_until_its_program_has_painted_it() {
     for number in [2, 3] {
         let newcomer = Client { wants_the_screen: true, ..Client::observer() };
         let watching = link.opens(number, &newcomer).await;
-        let mut partial = false;
-        loop {
-            match link.hears().await {
-                Heard::Control(FromBridge::Notice { channel, notice: Notice::PartialKeyframe }) => {
-                    partial |= channel == watching.channel;
-                }
-                Heard::Frame(channel, frame) if channel == watching.channel => {
-                    assert_eq!(frame.kind, Kind::Keyframe);
-                    break;
-                }
-                _ => {}
-            }
-        }
+        let partial = link.shows_a_partial_screen(watching.channel).await;
         assert!(partial, "channel {number}");
         // The bridge's next look at the program comes long after that had to paint.
         while number == 2 && !matches!(link.hears().await, Heard::Control(FromBridge::Stats(_))) {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use shellgate_protocol::client_leg::{Attach, EndReason, ExitStatus, Mode, Resume, Role};
+use shellgate_protocol::client_leg::{Attach, EndReason, ExitStatus, Mode, Notice, Resume, Role};
 use shellgate_protocol::enrolment::{Bytes32, transcript};
 use shellgate_protocol::link_leg::{Program, Secret};
 use shellgate_protocol::{
@@ -202,6 +202,23 @@ impl Link {
     pub async fn says(&mut self, message: &ToBridge) {
         let text = serde_json::to_string(message).unwrap();
         timeout(PATIENCE, self.socket.send(Message::text(text))).await.unwrap().unwrap();
+    }
+
+    /// Waits for the screen that a channel is shown; tells whether it was said to be incomplete.
+    pub async fn shows_a_partial_screen(&mut self, watching: ChannelNumber) -> bool {
+        let mut partial = false;
+        loop {
+            match self.hears().await {
+                Heard::Control(FromBridge::Notice { channel, notice: Notice::PartialKeyframe }) => {
+                    partial |= channel == watching;
+                }
+                Heard::Frame(channel, frame) if channel == watching => {
+                    assert_eq!(frame.kind, Kind::Keyframe);
+                    return partial;
+                }
+                _ => {}
+            }
+        }
     }
 
     pub async fn hears(&mut self) -> Heard {

@@ -1,6 +1,5 @@
 //! How output is cut into frames, and when the screen follows it: counted, not timed.
 
-use shellgate_protocol::client_leg::Notice;
 use shellgate_protocol::{Frame, FromBridge, Kind};
 
 use crate::gateway::{Client, Gateway, Heard, Link, Opened, at, script};
@@ -89,18 +88,6 @@ async fn a_flood_that_waits_for_its_driver_is_not_followed_by_the_screen() {
     // Whoever wants the screen now finds it so far behind that it has to begin anew.
     let newcomer = Client { wants_the_screen: true, ..Client::observer() };
     let watching = link.opens(2, &newcomer).await;
-    let mut partial = false;
-    loop {
-        match link.hears().await {
-            Heard::Control(FromBridge::Notice { channel, notice: Notice::PartialKeyframe }) => {
-                partial |= channel == watching.channel;
-            }
-            Heard::Frame(channel, frame) if channel == watching.channel => {
-                assert_eq!(frame.kind, Kind::Keyframe);
-                break;
-            }
-            _ => {}
-        }
-    }
+    let partial = link.shows_a_partial_screen(watching.channel).await;
     assert!(partial, "the screen has been fed while the driver waited for output");
 }

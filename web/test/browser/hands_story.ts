@@ -12,8 +12,10 @@ import {
   cable,
   freshWindow,
   opensNew,
+  opensScripted,
   PATIENCE,
   pictured,
+  played,
   SHELL,
   scripted,
   scriptedOnly,
@@ -42,13 +44,7 @@ test("whoever goes on typing when the session is taken over takes nothing back",
   skip: scriptedOnly,
   timeout: 60_000,
 }, async () => {
-  const gateway = scripted as ScriptedGateway;
-  const page = await freshWindow();
-  await signsIn(page);
-  await opensNew(page, "taken");
-  await shows(page, "$");
-  const session = [...gateway.sessions.values()].find(({ name }) => name === "taken");
-  assert.ok(session !== undefined);
+  const { page, session } = await opensScripted("taken");
   const other = await freshWindow();
   await signsIn(other);
   await other.getByRole("button", { name: "Watch taken" }).click();
@@ -107,13 +103,7 @@ test("underscores can be seen at the usual sizes, and lines of boxes have no gap
   skip: scriptedOnly,
   timeout: 60_000,
 }, async () => {
-  const gateway = scripted as ScriptedGateway;
-  const page = await freshWindow();
-  await signsIn(page);
-  await opensNew(page, "letters");
-  await shows(page, "$");
-  const session = [...gateway.sessions.values()].find(({ name }) => name === "letters");
-  assert.ok(session !== undefined);
+  const { gateway, page, session } = await opensScripted("letters");
   gateway.print(session, "\x1b[?25l\x1b[2J\x1b[H_\u2502\r\n \u2502\r\n \u2502\r\n");
   await shows(page, "_");
   const cell = () =>
@@ -180,7 +170,6 @@ test("a program begins at the size of the window that it is started from", {
   skip: scriptedOnly,
   timeout: 60_000,
 }, async () => {
-  const gateway = scripted as ScriptedGateway;
   for (const [name, width] of [
     ["broad", 1500],
     ["narrow", 390],
@@ -191,9 +180,9 @@ test("a program begins at the size of the window that it is started from", {
     await shows(page, "$");
     await types(page, "add 1 1");
     await shows(page, "2");
-    const session = [...gateway.sessions.values()].find((one) => one.name === name);
-    assert.equal(session?.sizes.length, 1, `sizes of the ${name} one: ${session?.sizes}`);
-    const driver = [...(session?.channels ?? [])].find(({ attach }) => attach.role === "driver");
+    const session = played(name);
+    assert.equal(session.sizes.length, 1, `sizes of the ${name} one: ${session.sizes}`);
+    const driver = [...session.channels].find(({ attach }) => attach.role === "driver");
     assert.equal(driver?.attach.output, 0);
     await page.context().close();
   }
@@ -230,13 +219,7 @@ test("who stops a session of theirs may start another at once", {
 test("what is said in passing leaves the program's terminal as it is", {
   skip: scriptedOnly,
 }, async () => {
-  const gateway = scripted as ScriptedGateway;
-  const page = await freshWindow();
-  await signsIn(page);
-  await opensNew(page, "passing");
-  await shows(page, "$");
-  const session = [...gateway.sessions.values()].find(({ name }) => name === "passing");
-  assert.ok(session !== undefined);
+  const { gateway, page, session } = await opensScripted("passing");
   const before = [...session.sizes];
   gateway.tell(session.id, { type: "notice", kind: "policy", text: "Maintenance at noon." });
   await page.getByText("Maintenance at noon.").waitFor();
@@ -284,13 +267,7 @@ test("the last screen of a session that has ended is shown to who asks for it", 
 test("a key keeps an idle session, and its warning goes; a longest life is not kept so", {
   skip: scriptedOnly,
 }, async () => {
-  const gateway = scripted as ScriptedGateway;
-  const page = await freshWindow();
-  await signsIn(page);
-  await opensNew(page, "drowsy");
-  await shows(page, "$");
-  const session = [...gateway.sessions.values()].find(({ name }) => name === "drowsy");
-  assert.ok(session !== undefined);
+  const { gateway, page, session } = await opensScripted("drowsy");
   gateway.tell(session.id, { type: "notice", kind: "lifetime_warning", seconds: 300 });
   gateway.tell(session.id, { type: "notice", kind: "idle_warning", seconds: 56 });
   await page.getByText("Nobody works here: any key keeps this session.").waitFor();
@@ -318,17 +295,11 @@ test("a menu closes on a press anywhere else", { skip: scriptedOnly }, async () 
 test("a touch screen has the keys that its keyboard lacks, and room for the terminal", {
   skip: scriptedOnly,
 }, async () => {
-  const gateway = scripted as ScriptedGateway;
-  const page = await freshWindow({
+  const { page, session } = await opensScripted("phone", {
     viewport: { width: 390, height: 720 },
     hasTouch: true,
     isMobile: true,
   });
-  await signsIn(page);
-  await opensNew(page, "phone");
-  await shows(page, "$");
-  const session = [...gateway.sessions.values()].find(({ name }) => name === "phone");
-  assert.ok(session !== undefined);
   await page.getByRole("button", { name: "Up", exact: true }).tap();
   await page.getByRole("button", { name: "Ctrl", exact: true }).tap();
   await page.locator('button[aria-pressed="true"]', { hasText: "Ctrl" }).waitFor();

@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { ScriptedGateway } from "../scripted_gateway.ts";
+import type { Session } from "../scripted_session.ts";
 import { Cable } from "./cable.ts";
 import { OwnGateway } from "./own_gateway.ts";
 
@@ -115,6 +116,25 @@ export async function opensNew(page: Page, name: string): Promise<void> {
   await page.getByLabel("Name").fill(name);
   await page.getByRole("button", { name: "New session" }).click();
   await attached(page);
+}
+
+/** The scripted gateway's side of the session with this name. */
+export function played(name: string): Session {
+  const session = [...(scripted?.sessions.values() ?? [])].find((one) => one.name === name);
+  if (session === undefined) throw new Error(`no session is called ${name}`);
+  return session;
+}
+
+/** A window of its own with a new session at its prompt, and the scripted gateway's side of it. */
+export async function opensScripted(
+  name: string,
+  options?: Parameters<typeof freshWindow>[0],
+): Promise<{ gateway: ScriptedGateway; page: Page; session: Session }> {
+  const page = await freshWindow(options);
+  await signsIn(page);
+  await opensNew(page, name);
+  await shows(page, "$");
+  return { gateway: scripted as ScriptedGateway, page, session: played(name) };
 }
 
 export async function attached(page: Page, words = "connected"): Promise<void> {

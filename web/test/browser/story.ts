@@ -14,6 +14,7 @@ import {
   freshWindow,
   listing,
   opensNew,
+  opensScripted,
   own,
   ownOnly,
   PATIENCE,
@@ -277,12 +278,7 @@ test("an idle session warns, and is extended", {
   skip: scriptedOnly,
   timeout: 60_000,
 }, async () => {
-  const gateway = scripted as ScriptedGateway;
-  const page = await freshWindow();
-  await signsIn(page);
-  await opensNew(page, "idle");
-  const session = [...gateway.sessions.values()].find(({ name }) => name === "idle");
-  assert.ok(session !== undefined);
+  const { gateway, page, session } = await opensScripted("idle");
   gateway.tell(session.id, { type: "notice", kind: "idle_warning", seconds: 300 });
   gateway.tell(session.id, { type: "notice", kind: "policy", text: "Maintenance at noon." });
   await page.getByText("In 5 minutes").waitFor();
@@ -298,13 +294,7 @@ test("an idle session warns, and is extended", {
 test("output that is gone is announced, and the newest screen is shown", {
   skip: scriptedOnly,
 }, async () => {
-  const gateway = scripted as ScriptedGateway;
-  const page = await freshWindow();
-  await signsIn(page);
-  await opensNew(page, "gone");
-  await shows(page, "$");
-  const session = [...gateway.sessions.values()].find(({ name }) => name === "gone");
-  assert.ok(session !== undefined);
+  const { gateway, page, session } = await opensScripted("gone");
   gateway.down = true;
   cable.cut();
   await page.locator('[data-banner="connection"]').waitFor();
@@ -325,14 +315,8 @@ test("output that is gone is announced, and the newest screen is shown", {
 test("queries that a terminal answered once are not answered again when they are replayed", {
   skip: scriptedOnly,
 }, async () => {
-  const gateway = scripted as ScriptedGateway;
-  const page = await freshWindow();
-  await signsIn(page);
-  await opensNew(page, "queries");
-  await shows(page, "$");
+  const { page, session } = await opensScripted("queries");
   await types(page, "ask");
-  const session = [...gateway.sessions.values()].find(({ name }) => name === "queries");
-  assert.ok(session !== undefined);
   const answers = () => session.typed.toString("latin1").split("\x1b[?").length - 1;
   for (let late = Date.now() + PATIENCE; answers() < 1 && Date.now() < late; ) {
     await page.waitForTimeout(20);

@@ -26,9 +26,9 @@ impl Peer {
     /// proc_pid_status(5)): nobody inside can make a namespace of their own to be first in.
     fn from_status(status: &[u8]) -> Self {
         let ids = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"NSpid:"));
-        let mut ids = ids.unwrap_or_default().split(u8::is_ascii_whitespace);
-        let mut inner = ids.by_ref().filter(|id| !id.is_empty()).skip(1);
-        match inner.by_ref().last() {
+        let ids = ids.unwrap_or_default().split(u8::is_ascii_whitespace);
+        let inner = ids.filter(|id| !id.is_empty()).skip(1);
+        match inner.last() {
             None => Self::Neighbour,
             Some(b"1") => Self::Bridge,
             Some(_) => Self::Program,
