@@ -1,9 +1,13 @@
 //! Tasks: one isolated place each in which one bridge runs. Knows neither sessions nor the wire.
 
+pub mod any;
+#[cfg(feature = "aws")]
+pub mod ecs;
 pub mod sandbox;
 
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,6 +78,32 @@ pub struct Limits {
     pub tmp: u64,
 }
 
+/// How a task's bridge gets to its gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DialRoute {
+    /// By a socket: the directory with `dial.sock` in it, seen inside, read-only, at `/run/gw`.
+    /// For tasks on this machine.
+    Socket(PathBuf),
+    /// By a network.
+    Network {
+        /// `wss://host:port`.
+        url: String,
+        /// The certificates, in PEM, by one of which the gateway's must be signed: two during a
+        /// rotation.
+        authorities: String,
+    },
+}
+
+/// What a task runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capacity {
+    /// What is there until it is given back.
+    OnDemand,
+    /// Cheaper, and taken away with two minutes' notice.
+    Spot,
+}
+
 /// What to start. A pure function of the caller's row: a repeat is the same request.
 #[derive(Debug, Clone)]
 pub struct TaskSpec {
@@ -87,9 +117,14 @@ pub struct TaskSpec {
     pub token: EnrolmentToken,
     /// The user's files, as [`crate::volumes::Volumes::ensure`] gave them.
     pub volume: crate::volumes::VolumeRef,
-    /// The directory with `dial.sock` in it, for tasks on this machine: seen inside, read-only, at
-    /// `/run/gw`.
-    pub dial_directory: PathBuf,
+    /// The key of the user whose task it is, as in [`crate::volumes::VolumeKey`].
+    pub user: String,
+    /// The name of the template that it is made by.
+    pub template: String,
+    /// How its bridge gets to the gateway.
+    pub dial: DialRoute,
+    /// On which of the provider's capacities it is to run, where there are several.
+    pub capacity: Capacity,
     /// What it may use.
     pub limits: Limits,
 }
@@ -110,6 +145,16 @@ pub enum TaskRef {
         /// tells it from a later process with the same id.
         start_time: u64,
     },
+    /// A task of Amazon ECS.
+    Ecs {
+        /// Its name.
+        name: TaskName,
+        /// Its ARN.
+        arn: String,
+        /// When it was asked for, in milliseconds since the Unix epoch: ECS may say for a while that
+        /// it does not know it.
+        asked_ms: i64,
+    },
 }
 
 impl TaskRef {
@@ -117,16 +162,20 @@ impl TaskRef {
     #[must_use]
     pub fn name(&self) -> &TaskName {
         match self {
-            Self::Sandbox { name, .. } => name,
+            Self::Sandbox { name, .. } | Self::Ecs { name, .. } => name,
         }
     }
 }
 
-/// How a task came to its end, in words for an operator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How a task came to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskEnd {
-    /// `exit code 0`, `killed by signal 9`, `gone (it was not this gateway's child)`.
+    /// In words for an operator: `exit code 0`, `killed by signal 9`, `gone (it was not this gateway's child)`.
     pub evidence: String,
+    /// What its user should know of that, in words that name nothing of the provider's.
+    pub told: Option<String>,
+    /// Whether it never ran, because there was none of the capacity that it was to run on.
+    pub no_capacity: bool,
     /// The last lines that the task's bridge or engine wrote to its log, at most 4 KiB.
     pub log_tail: String,
 }
@@ -143,6 +192,16 @@ pub enum ComputeError {
     /// The request itself is wrong; trying again is of no use.
     #[error("the task's request is wrong: {0}")]
     BadSpec(String),
+    /// There is none of the capacity that was asked for; another launch may ask for another.
+    #[error("{0}")]
+    NoCapacity(String),
+    /// The name was started before with another request, and that task is gone: it takes another
+    /// launch.
+    #[error("{0}")]
+    Changed(String),
+    /// AWS said no.
+    #[error(transparent)]
+    Aws(#[from] crate::aws::AwsError),
     /// The operating system said no.
     #[error("{what}: {source}")]
     Io {
@@ -154,12 +213,42 @@ pub enum ComputeError {
 }
 
 impl ComputeError {
+    /// What the user whose task it was to be should know, in words that name nothing of the
+    /// provider's.
+    #[must_use]
+    pub fn told(&self) -> Option<&'static str> {
+        match self {
+            Self::NoCapacity(_) => Some("there is no room for it now; try again in some minutes"),
+            Self::Aws(error) if error.is_retryable() => {
+                Some("AWS does not answer as it should; try again in some minutes")
+            }
+            Self::Unavailable(_) | Self::BadSpec(_) | Self::Aws(_) => {
+                Some("this gateway is not set up right; its operator can see why")
+            }
+            Self::Changed(_) | Self::Failed(_) | Self::Io { .. } => None,
+        }
+    }
+
+    /// Whether no task of this name runs, nor ever will, and one of another name might.
+    #[must_use]
+    pub fn takes_another_launch(&self) -> bool {
+        match self {
+            Self::NoCapacity(_) | Self::Changed(_) => true,
+            Self::Unavailable(_)
+            | Self::Failed(_)
+            | Self::BadSpec(_)
+            | Self::Aws(_)
+            | Self::Io { .. } => false,
+        }
+    }
+
     /// Whether the same request may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Failed(_) | Self::Io { .. } => true,
-            Self::Unavailable(_) | Self::BadSpec(_) => false,
+            Self::Failed(_) | Self::NoCapacity(_) | Self::Io { .. } => true,
+            Self::Aws(error) => error.is_retryable(),
+            Self::Unavailable(_) | Self::BadSpec(_) | Self::Changed(_) => false,
         }
     }
 }
@@ -186,6 +275,13 @@ pub trait Compute: Send + Sync {
 
     /// Waits until a task is gone (forever, while it is not); at once where it is gone already.
     fn wait(&self, task: &TaskRef) -> impl Future<Output = Result<TaskEnd, ComputeError>> + Send;
+
+    /// The address that a task's connections come from, where it has one of its own; `None` where it
+    /// has none, or not yet.
+    fn address(
+        &self,
+        task: &TaskRef,
+    ) -> impl Future<Output = Result<Option<IpAddr>, ComputeError>> + Send;
 
     /// Forgets what is kept about a task that is gone (its record, its log). Succeeds where there
     /// is nothing.

@@ -1,9 +1,24 @@
 //! Secrets: what a user's programs may know. Knows keys and names, not users.
 
+pub mod any;
 pub mod file;
+#[cfg(feature = "aws")]
+pub mod ssm;
 
 use std::fmt;
 use std::future::Future;
+
+/// One value, in bytes.
+const VALUE_MAX: usize = 64 << 10;
+/// A name's length.
+const NAME_MAX: usize = 64;
+
+/// Whether a secret may have this name.
+fn is_name(name: &str) -> bool {
+    let fits = (1..=NAME_MAX).contains(&name.len()) && !name.starts_with('.');
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    fits && name.bytes().all(legal)
+}
 
 /// One secret with its version. `Debug` shows its name and version only.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,6 +46,9 @@ pub enum SecretError {
     /// What is there is not as it must be: open to others, not to be parsed.
     #[error("{0}")]
     Invalid(String),
+    /// AWS said no.
+    #[error(transparent)]
+    Aws(#[from] crate::aws::AwsError),
     /// The operating system said no.
     #[error("{what}: {source}")]
     Io {
@@ -43,7 +61,9 @@ pub enum SecretError {
 
 /// Keeps secrets: some for everybody, some for one user, whose own come before the shared ones.
 ///
-/// A name that is not there is left out, not an error. What was changed is seen by the next read.
+/// A name that is not there is left out, not an error. What was changed is seen within an age that the
+/// implementation states, none at best. A failure to read is an error, or what was read before for
+/// as long as the implementation states, and never a name left out.
 pub trait Secrets: Send + Sync {
     /// The secrets of these names for the user with this key.
     fn read(

@@ -1,6 +1,9 @@
 //! Volumes: a user's durable files. Knows keys, not users.
 
+pub mod any;
 pub mod directory;
+#[cfg(feature = "aws")]
+pub mod efs;
 
 use std::fmt;
 use std::future::Future;
@@ -48,6 +51,29 @@ pub enum VolumeRef {
         /// Its group, likewise.
         gid: u32,
     },
+    /// An access point of Amazon EFS.
+    AccessPoint {
+        /// `fs-…`.
+        file_system: String,
+        /// `fsap-…`.
+        access_point: String,
+        /// As whom its files are kept, and its tasks run.
+        uid: u32,
+        /// Its group, likewise.
+        gid: u32,
+    },
+}
+
+impl VolumeRef {
+    /// Whether there was a choice of where to make it, so that whoever asks for it again must say
+    /// where it is.
+    #[must_use]
+    pub fn was_chosen(&self) -> bool {
+        match self {
+            Self::Directory { .. } => false,
+            Self::AccessPoint { .. } => true,
+        }
+    }
 }
 
 /// Why a volume can't be had.
@@ -56,6 +82,15 @@ pub enum VolumeError {
     /// What is there is not what it must be (a symlink, somebody else's, open to others).
     #[error("{0}")]
     Unsafe(String),
+    /// The one that the caller knew is not there any more.
+    #[error("{0}")]
+    Gone(String),
+    /// There is no room for another one.
+    #[error("{0}")]
+    Full(String),
+    /// AWS said no.
+    #[error(transparent)]
+    Aws(#[from] crate::aws::AwsError),
     /// The operating system said no.
     #[error("{what}: {source}")]
     Io {
@@ -66,16 +101,40 @@ pub enum VolumeError {
     },
 }
 
+/// How much of a volume a removal could reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// The volume and all that was in it.
+    Whole,
+    /// Only the way to it: its files are where they were, as only what mounts them can empty them.
+    Access {
+        /// Where they are in their file system.
+        files: String,
+    },
+}
+
 /// Gives users their files.
 ///
-/// `ensure` with a key that has a volume returns that volume, unchanged; a new one is filled from
-/// the skeleton, once, and is there completely or not at all. Two keys never share a volume.
+/// `ensure` with a key that has a volume returns that volume, unchanged; a new one is there completely
+/// or not at all. Two keys never share a volume. A volume that the caller knows and that is gone,
+/// or is not the key's, is an error: nobody finds an empty home in place of their own. `remove` takes
+/// away as much as it says, or is an error; what is not there was removed. Until it has returned
+/// the key has its volume, whole or in part, and afterwards `ensure` makes a new one.
 pub trait Volumes: Send + Sync {
     /// The volume of a key, made where it is not there yet, owned by `uid` (where this process may
-    /// give files away).
+    /// give files away). `known` is what an earlier call returned, where the caller has kept it.
     fn ensure(
         &self,
         key: &VolumeKey,
         uid: u32,
+        known: Option<&VolumeRef>,
     ) -> impl Future<Output = Result<VolumeRef, VolumeError>> + Send;
+
+    /// Removes the volume of a key, which no task uses any more. What was begun once is finished by
+    /// the next call.
+    fn remove(
+        &self,
+        key: &VolumeKey,
+        volume: &VolumeRef,
+    ) -> impl Future<Output = Result<Removal, VolumeError>> + Send;
 }

@@ -22,7 +22,8 @@ mod trial;
 mod view;
 
 use std::io;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ use self::cgroup::Cgroups;
 use self::preflight::Plan;
 use self::process::{Process, Watch};
 use self::record::{Record, Records, io_error};
-use crate::compute::{Compute, ComputeError, TaskEnd, TaskName, TaskRef, TaskSpec};
+use crate::compute::{Compute, ComputeError, DialRoute, TaskEnd, TaskName, TaskRef, TaskSpec};
 use crate::volumes::VolumeRef;
 
 pub use self::cgroup::Resource;
@@ -272,7 +273,9 @@ impl Compute for Sandbox {
     }
 
     async fn stop(&self, task: &TaskRef, grace: Duration) -> Result<(), ComputeError> {
-        let TaskRef::Sandbox { name, boot_id, pid, start_time } = task;
+        let TaskRef::Sandbox { name, boot_id, pid, start_time } = task else {
+            return Err(foreign(task));
+        };
         if !self.is_of_this_boot(boot_id) {
             return Ok(());
         }
@@ -359,11 +362,13 @@ impl Compute for Sandbox {
     }
 
     async fn wait(&self, task: &TaskRef) -> Result<TaskEnd, ComputeError> {
-        let TaskRef::Sandbox { name, boot_id, pid, start_time } = task;
+        let TaskRef::Sandbox { name, boot_id, pid, start_time } = task else {
+            return Err(foreign(task));
+        };
         let log_tail = || log::tail(&self.0.records.log(name));
         if !self.is_of_this_boot(boot_id) {
             let evidence = "gone (the machine was started anew)".to_owned();
-            return Ok(TaskEnd { evidence, log_tail: log_tail() });
+            return Ok(TaskEnd { evidence, log_tail: log_tail(), ..TaskEnd::default() });
         }
         let outermost = Process { pid: *pid, start_time: *start_time };
         self.0.watch.ended(outermost).await;
@@ -372,7 +377,11 @@ impl Compute for Sandbox {
         self.clean_up(name, outermost).await?;
         let record = self.0.records.read(name)?.filter(|r| r.outermost == Some(outermost));
         let evidence = seen.or_else(|| record?.ended).unwrap_or_else(|| GONE.to_owned());
-        Ok(TaskEnd { evidence, log_tail: log_tail() })
+        Ok(TaskEnd { evidence, log_tail: log_tail(), ..TaskEnd::default() })
+    }
+
+    async fn address(&self, _: &TaskRef) -> Result<Option<IpAddr>, ComputeError> {
+        Ok(None)
     }
 
     async fn forget(&self, name: &TaskName) -> Result<(), ComputeError> {
@@ -394,10 +403,28 @@ impl Compute for Sandbox {
     }
 }
 
-/// The part of a request that this engine can be wrong about: where the home is and whose.
-fn checked(spec: &TaskSpec) -> Result<(&std::path::Path, u32, u32), ComputeError> {
-    let VolumeRef::Directory { path, uid, gid } = &spec.volume;
+/// A task of another provider, as a gateway's store has it whose provider was changed.
+fn foreign(task: &TaskRef) -> ComputeError {
+    ComputeError::BadSpec(format!("{} is no sandbox", task.name()))
+}
+
+/// The part of a request that only this engine can do something with.
+struct Checked<'a> {
+    home: &'a Path,
+    uid: u32,
+    gid: u32,
+    dial_directory: &'a Path,
+}
+
+/// The part of a request that this engine can be wrong about.
+fn checked(spec: &TaskSpec) -> Result<Checked<'_>, ComputeError> {
     let wrong = |what: String| Err(ComputeError::BadSpec(what));
+    let VolumeRef::Directory { path: home, uid, gid } = &spec.volume else {
+        return wrong(format!("a sandbox's files are a directory, not {:?}", spec.volume));
+    };
+    let DialRoute::Socket(dial_directory) = &spec.dial else {
+        return wrong("a sandbox has no network to dial by".to_owned());
+    };
     if *uid == 0 || *gid == 0 {
         return wrong("a sandbox never runs as the host's root".to_owned());
     }
@@ -412,7 +439,7 @@ fn checked(spec: &TaskSpec) -> Result<(&std::path::Path, u32, u32), ComputeError
     if !printable(&spec.session) || spec.session.len() > 128 {
         return wrong("a session's id is 1 to 128 printable characters".to_owned());
     }
-    Ok((path, *uid, *gid))
+    Ok(Checked { home, uid: *uid, gid: *gid, dial_directory })
 }
 
 /// Kills these processes and returns when they are gone.

@@ -20,16 +20,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{SecretError, SecretValue, Secrets};
+use super::{NAME_MAX, SecretError, SecretValue, Secrets, VALUE_MAX, is_name};
 
 /// The whole file, in bytes.
 const FILE_MAX: u64 = 1 << 20;
-/// One value, in bytes.
-const VALUE_MAX: usize = 64 << 10;
-/// A name's length.
-const NAME_MAX: usize = 64;
 
-/// Secrets in a file, mode 0600, read again whenever it has changed. No file: no secrets.
+/// Secrets in a file, mode 0600, read again whenever it has changed: the next read sees what was
+/// changed. No file: no secrets.
 #[derive(Clone)]
 pub struct FileSecrets {
     path: PathBuf,
@@ -170,7 +167,7 @@ impl Contents {
             table
                 .into_iter()
                 .map(|(name, value)| {
-                    let name = legal(name).ok_or_else(|| {
+                    let name = Some(name).filter(|name| is_name(name)).ok_or_else(|| {
                         format!(
                             "has a name in {of} that is not 1 to {NAME_MAX} letters, digits, `_`, \
                              `-`, `.`, or begins with a dot"
@@ -212,12 +209,6 @@ impl Value {
         };
         if bytes.len() > VALUE_MAX { Err("that is over 64 KiB") } else { Ok(bytes) }
     }
-}
-
-fn legal(name: String) -> Option<String> {
-    let fits = (1..=NAME_MAX).contains(&name.len()) && !name.starts_with('.');
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    (fits && name.bytes().all(legal)).then_some(name)
 }
 
 /// The same value has the same version, on every start and machine. So short that many values

@@ -1,5 +1,7 @@
 //! Volumes as directories of this machine, one per key. Knows no sandbox.
 
+mod removal;
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
@@ -9,7 +11,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawMode, RenameFlags, fstat, openat, renameat_with};
 use rustix::process::{getegid, geteuid};
 
-use super::{VolumeError, VolumeKey, VolumeRef, Volumes};
+use super::{Removal, VolumeError, VolumeKey, VolumeRef, Volumes};
 
 /// What a home has in it where the operator gives no skeleton.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -83,6 +85,15 @@ impl DirectoryVolumes {
             true => Ok(volume()),
             false => Err(VolumeError::Unsafe(format!("{} was taken away", path.display()))),
         }
+    }
+
+    fn remove_now(&self, key: &VolumeKey, owner: Owner) -> Result<Removal, VolumeError> {
+        let root = self.open_root()?;
+        // What is not its owner's is not removed.
+        look(&root, key, &self.root.join(key.as_str()), owner)?;
+        let gone = removal::remove(&root, key.as_str());
+        gone.map_err(failed(format!("remove the volume of {key}")))?;
+        Ok(Removal::Whole)
     }
 
     fn open_root(&self) -> Result<OwnedFd, VolumeError> {
@@ -171,12 +182,34 @@ impl DirectoryVolumes {
 }
 
 impl Volumes for DirectoryVolumes {
-    async fn ensure(&self, key: &VolumeKey, uid: u32) -> Result<VolumeRef, VolumeError> {
+    async fn ensure(
+        &self,
+        key: &VolumeKey,
+        uid: u32,
+        known: Option<&VolumeRef>,
+    ) -> Result<VolumeRef, VolumeError> {
         let owner = Owner::of(uid)?;
+        match known {
+            // Wherever it was: the root may have been moved, and the files with it.
+            None | Some(VolumeRef::Directory { .. }) => {}
+            Some(VolumeRef::AccessPoint { .. }) => return Err(elsewhere(key)),
+        }
         let (volumes, key) = (self.clone(), key.clone());
         let done = tokio::task::spawn_blocking(move || volumes.ensure_now(&key, owner)).await;
         done.unwrap_or_else(|e| Err(failed("make a volume".to_owned())(io::Error::other(e))))
     }
+
+    async fn remove(&self, key: &VolumeKey, volume: &VolumeRef) -> Result<Removal, VolumeError> {
+        let VolumeRef::Directory { uid, gid, .. } = *volume else { return Err(elsewhere(key)) };
+        let owner = Owner { uid, gid };
+        let (volumes, key) = (self.clone(), key.clone());
+        let done = tokio::task::spawn_blocking(move || volumes.remove_now(&key, owner)).await;
+        done.unwrap_or_else(|e| Err(failed("remove a volume".to_owned())(io::Error::other(e))))
+    }
+}
+
+fn elsewhere(key: &VolumeKey) -> VolumeError {
+    VolumeError::Unsafe(format!("the files of {key} are on EFS, not on this machine"))
 }
 
 /// As whom a volume's files are kept.
@@ -330,8 +363,8 @@ mod tests {
     async fn a_new_volume_is_private_filled_and_its_owners() {
         let (_directory, root) = place();
         let volumes = DirectoryVolumes::new(root.clone(), None);
-        let VolumeRef::Directory { path, uid, gid } =
-            volumes.ensure(&key("ada"), UID).await.unwrap();
+        let volume = volumes.ensure(&key("ada"), UID, None).await.unwrap();
+        let VolumeRef::Directory { path, uid, gid } = volume else { panic!("{volume:?}") };
         assert_eq!(path, root.join("ada"));
         for at in [path.clone(), path.join(".bashrc"), path.join(".profile"), path.join(".inputrc")]
         {
@@ -352,12 +385,12 @@ mod tests {
         std::fs::set_permissions(skeleton.join("bin/tool"), executable).unwrap();
         symlink("bin/tool", skeleton.join("link")).unwrap();
         let volumes = DirectoryVolumes::new(root.clone(), Some(skeleton.clone()));
-        volumes.ensure(&key("ada"), UID).await.unwrap();
+        volumes.ensure(&key("ada"), UID, None).await.unwrap();
         let tool = root.join("ada/bin/tool");
         assert_eq!(std::fs::metadata(&tool).unwrap().mode() & 0o777, 0o755);
         assert_eq!(std::fs::read_link(root.join("ada/link")).unwrap(), Path::new("bin/tool"));
         std::fs::write(&tool, "mine").unwrap();
-        volumes.ensure(&key("ada"), UID).await.unwrap();
+        volumes.ensure(&key("ada"), UID, None).await.unwrap();
         assert_eq!(std::fs::read_to_string(&tool).unwrap(), "mine");
     }
 
@@ -370,7 +403,7 @@ mod tests {
         let socket = std::os::unix::net::UnixListener::bind(skeleton.join("socket")).unwrap();
         let volumes = DirectoryVolumes::new(root.clone(), Some(skeleton));
         assert!(matches!(
-            volumes.ensure(&key("ada"), UID).await.unwrap_err(),
+            volumes.ensure(&key("ada"), UID, None).await.unwrap_err(),
             VolumeError::Unsafe(_)
         ));
         assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
@@ -381,11 +414,11 @@ mod tests {
     async fn a_home_that_its_user_opened_or_locked_is_their_own_again() {
         let (_directory, root) = place();
         let volumes = DirectoryVolumes::new(root.clone(), None);
-        let first = volumes.ensure(&key("ada"), UID).await.unwrap();
+        let first = volumes.ensure(&key("ada"), UID, None).await.unwrap();
         for mode in [0o755, 0o000, 0o300, 0o500] {
             let changed = std::fs::Permissions::from_mode(mode);
             std::fs::set_permissions(root.join("ada"), changed).unwrap();
-            assert_eq!(volumes.ensure(&key("ada"), UID).await.unwrap(), first);
+            assert_eq!(volumes.ensure(&key("ada"), UID, None).await.unwrap(), first);
             assert_eq!(std::fs::metadata(root.join("ada")).unwrap().mode() & 0o777, 0o700);
         }
     }
@@ -394,22 +427,22 @@ mod tests {
     async fn links_files_and_foreign_directories_are_refused() {
         let (directory, root) = place();
         let volumes = DirectoryVolumes::new(root.clone(), None);
-        volumes.ensure(&key("ada"), UID).await.unwrap();
+        volumes.ensure(&key("ada"), UID, None).await.unwrap();
         symlink(root.join("ada"), root.join("link")).unwrap();
         std::fs::write(root.join("file"), "").unwrap();
         let mut refused = vec!["link", "file"];
         if geteuid().is_root() {
-            volumes.ensure(&key("foreign"), UID + 1).await.unwrap();
+            volumes.ensure(&key("foreign"), UID + 1, None).await.unwrap();
             refused.push("foreign");
         }
         for name in refused {
-            let error = volumes.ensure(&key(name), UID).await.unwrap_err();
+            let error = volumes.ensure(&key(name), UID, None).await.unwrap_err();
             assert!(matches!(error, VolumeError::Unsafe(_)), "{name}: {error}");
         }
         symlink(&root, directory.path().join("elsewhere")).unwrap();
         let linked = DirectoryVolumes::new(directory.path().join("elsewhere"), None);
         assert!(matches!(
-            linked.ensure(&key("ada"), UID).await.unwrap_err(),
+            linked.ensure(&key("ada"), UID, None).await.unwrap_err(),
             VolumeError::Unsafe(_)
         ));
     }
@@ -422,7 +455,7 @@ mod tests {
             .map(|_| {
                 let volumes = volumes.clone();
                 tokio_util::task::TaskTracker::new()
-                    .spawn(async move { volumes.ensure(&key("ada"), UID).await })
+                    .spawn(async move { volumes.ensure(&key("ada"), UID, None).await })
             })
             .collect();
         for asked in asking {

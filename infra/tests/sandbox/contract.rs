@@ -1,9 +1,9 @@
 //! The contract of every kind of compute and volume, held against sandboxes and directories.
 
+use shellgate_conformance as conformance;
 use shellgate_infra::secrets::file::FileSecrets;
 use shellgate_infra::volumes::{VolumeKey, directory::DirectoryVolumes};
 
-use crate::conformance;
 use crate::place::Place;
 
 #[tokio::test]
@@ -64,6 +64,7 @@ async fn directories_keep_the_contract_of_volumes() {
     let [one, other] = ["one", "onemore"].map(|key| VolumeKey::new(key).unwrap());
     conformance::ensuring_twice_is_ensuring_once(&volumes, &one, Place::uid()).await;
     conformance::two_keys_never_share_a_volume(&volumes, [&one, &other], Place::uid()).await;
+    conformance::what_is_removed_is_gone(&volumes, &one, Place::uid()).await;
 }
 
 #[tokio::test]
@@ -74,6 +75,10 @@ async fn a_file_keeps_the_contract_of_secrets() {
     let text = "[shared]\nA = \"a\"\nB = \"b\"\n[users.ada]\nA = \"own\"\n";
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let secrets = FileSecrets::new(path);
+    let secrets = FileSecrets::new(path.clone());
     conformance::own_secrets_come_before_shared_ones(&secrets, "ada", ["A", "B", "C"]).await;
+    conformance::a_change_is_seen_by_the_next_read(&secrets, "ada", "B", async || {
+        std::fs::write(&path, text.replace("\"b\"", "\"changed\"")).unwrap();
+    })
+    .await;
 }

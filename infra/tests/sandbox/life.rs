@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use shellgate_infra::compute::sandbox::{Sandbox, SandboxConfig};
-use shellgate_infra::compute::{Compute, ComputeError, TaskRef};
+use shellgate_infra::compute::{Compute, ComputeError, DialRoute, TaskRef};
 use shellgate_infra::volumes::VolumeRef;
 
 use crate::place::{Place, soon, spec};
@@ -182,7 +182,7 @@ async fn one_that_does_not_listen_is_killed_after_its_grace() {
     let place = Place::new().await;
     let sandbox = place.sandbox_with_bridge("#!/bin/bash\ntrap '' TERM\nsleep 60 & sleep 60\n");
     let task = soon(sandbox.start(&place.spec("one"))).await.unwrap();
-    let TaskRef::Sandbox { pid, .. } = &task;
+    let TaskRef::Sandbox { pid, .. } = &task else { panic!("{task:?}") };
     soon(sandbox.stop(&task, Duration::from_millis(100))).await.unwrap();
     until("it is reaped", || !is_there(*pid)).await;
     let end = soon(sandbox.wait(&task)).await.unwrap();
@@ -230,7 +230,7 @@ async fn many_begin_and_end_at_once_and_leave_nothing() {
             let task = sandbox.start(&spec).await.unwrap();
             sandbox.stop(&task, GRACE).await.unwrap();
             sandbox.forget(&spec.name).await.unwrap();
-            let TaskRef::Sandbox { pid, .. } = task;
+            let TaskRef::Sandbox { pid, .. } = task else { panic!("{task:?}") };
             pid
         });
     }
@@ -316,12 +316,13 @@ async fn wrong_requests_are_refused_and_leave_nothing() {
     let directory =
         |path: &PathBuf, uid, gid| VolumeRef::Directory { path: path.clone(), uid, gid };
     let mut nowhere = place.spec("one");
-    nowhere.dial_directory = place.at().join("nowhere");
+    nowhere.dial = DialRoute::Socket(place.at().join("nowhere"));
     let mut closed = place.spec("one");
-    closed.dial_directory = place.at().join("closed");
-    std::fs::create_dir(&closed.dial_directory).unwrap();
+    let shut = place.at().join("closed");
+    closed.dial = DialRoute::Socket(shut.clone());
+    std::fs::create_dir(&shut).unwrap();
     let nobodys = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&closed.dial_directory, nobodys).unwrap();
+    std::fs::set_permissions(&shut, nobodys).unwrap();
     let mut requests = vec![nowhere, closed];
     for volume in [
         directory(&home, 0, 0),

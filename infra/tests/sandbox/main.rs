@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test that is how it fails")]
 
-mod conformance;
 mod contract;
 mod escape;
 mod life;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rustix::process::{getegid, geteuid};
 use shellgate_infra::compute::sandbox::{Preflight, Sandbox, SandboxConfig};
-use shellgate_infra::compute::{Compute, EnrolmentToken, Limits, TaskName, TaskRef, TaskSpec};
+use shellgate_infra::compute::{
+    Capacity, Compute, DialRoute, EnrolmentToken, Limits, TaskName, TaskRef, TaskSpec,
+};
 use shellgate_infra::volumes::{VolumeKey, VolumeRef, Volumes, directory::DirectoryVolumes};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -62,8 +64,8 @@ impl Place {
             std::fs::set_permissions(&gw, std::fs::Permissions::from_mode(0o711)).unwrap();
         }
         let volumes = DirectoryVolumes::new(at.join("homes"), None);
-        volumes.ensure(&VolumeKey::new("bob").unwrap(), UID + 1).await.unwrap();
-        volumes.ensure(&VolumeKey::new("ada").unwrap(), UID).await.unwrap()
+        volumes.ensure(&VolumeKey::new("bob").unwrap(), UID + 1, None).await.unwrap();
+        volumes.ensure(&VolumeKey::new("ada").unwrap(), UID, None).await.unwrap()
     }
 
     pub fn sandbox_at(at: &std::path::Path) -> Sandbox {
@@ -153,7 +155,10 @@ pub fn spec(name: &str, home: VolumeRef, at: &std::path::Path) -> TaskSpec {
         launch: 1,
         token: EnrolmentToken(TOKEN.to_owned()),
         volume: home,
-        dial_directory: at.join("gw"),
+        user: "ada".to_owned(),
+        template: "default".to_owned(),
+        dial: DialRoute::Socket(at.join("gw")),
+        capacity: Capacity::OnDemand,
         limits: Limits { memory: 128 << 20, cpu_millis: 2000, pids: 48, tmp: 2 << 20 },
     }
 }
@@ -202,7 +207,7 @@ impl Shell {
 
     /// Its outermost process on the host.
     pub fn pid(&self) -> i32 {
-        let TaskRef::Sandbox { pid, .. } = &self.task;
+        let TaskRef::Sandbox { pid, .. } = &self.task else { panic!("{:?}", self.task) };
         *pid
     }
 

@@ -106,7 +106,7 @@ impl Inner {
         spec: &TaskSpec,
         record: &Record,
     ) -> Result<Launched, ComputeError> {
-        let (home, uid, gid) = checked(spec)?;
+        let super::Checked { home, uid, gid, dial_directory } = checked(spec)?;
         let task = spec.name.as_str();
         let io = |what: &str| io_error(format!("{what} of {task}"));
         if let Some(cgroups) = &plan.cgroups {
@@ -120,7 +120,7 @@ impl Inner {
             home,
             uid,
             gid,
-            dial_directory: &spec.dial_directory,
+            dial_directory,
             bridge: &self.config.bridge,
             limits: spec.limits,
             groups: &record.groups,

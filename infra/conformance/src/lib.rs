@@ -124,9 +124,11 @@ pub async fn a_wait_ends_with_its_task(compute: &impl Compute, spec: &TaskSpec) 
 
 /// A key that has a volume gets it again, as it is.
 pub async fn ensuring_twice_is_ensuring_once(volumes: &impl Volumes, key: &VolumeKey, uid: u32) {
-    let first = soon("a volume", volumes.ensure(key, uid)).await.expect("a volume");
-    let again = soon("a volume", volumes.ensure(key, uid)).await.expect("the same volume");
-    assert_eq!(first, again);
+    let first = soon("a volume", volumes.ensure(key, uid, None)).await.expect("a volume");
+    for known in [None, Some(&first)] {
+        let again = soon("a volume", volumes.ensure(key, uid, known)).await;
+        assert_eq!(first, again.expect("the same volume"));
+    }
 }
 
 /// Two keys have two volumes.
@@ -136,11 +138,28 @@ pub async fn two_keys_never_share_a_volume(
     uid: u32,
 ) {
     assert_ne!(keys[0], keys[1]);
-    let one = soon("a volume", volumes.ensure(keys[0], uid)).await.expect("a volume");
-    let other = soon("a volume", volumes.ensure(keys[1], uid)).await.expect("another volume");
-    let VolumeRef::Directory { path: one, .. } = one;
-    let VolumeRef::Directory { path: other, .. } = other;
-    assert!(!one.starts_with(&other) && !other.starts_with(&one), "{one:?} and {other:?}");
+    let one = soon("a volume", volumes.ensure(keys[0], uid, None)).await.expect("a volume");
+    let other = soon("a volume", volumes.ensure(keys[1], uid, None)).await.expect("another volume");
+    let apart = match (&one, &other) {
+        (VolumeRef::Directory { path: one, .. }, VolumeRef::Directory { path: other, .. }) => {
+            !one.starts_with(other) && !other.starts_with(one)
+        }
+        (
+            VolumeRef::AccessPoint { access_point: one, .. },
+            VolumeRef::AccessPoint { access_point: other, .. },
+        ) => one != other,
+        _ => false,
+    };
+    assert!(apart, "{one:?} and {other:?}");
+}
+
+/// What is removed is gone, and is removed when it is removed again; its key gets another one.
+pub async fn what_is_removed_is_gone(volumes: &impl Volumes, key: &VolumeKey, uid: u32) {
+    let first = soon("a volume", volumes.ensure(key, uid, None)).await.expect("a volume");
+    let removal = soon("a removal", volumes.remove(key, &first)).await.expect("is removed");
+    let again = soon("a removal", volumes.remove(key, &first)).await.expect("is removed again");
+    assert_eq!(removal, again);
+    soon("a volume", volumes.ensure(key, uid, None)).await.expect("another volume");
 }
 
 /// A user's own secret comes before the shared one of its name; a name that nobody has is left
@@ -158,4 +177,22 @@ pub async fn own_secrets_come_before_shared_ones(
     let shared = others.iter().find(|secret| secret.name == owned).expect("the shared one");
     assert!(own[0].value != shared.value && own[0].version != shared.version);
     assert_eq!(own[1], others[1]);
+}
+
+/// What is changed is seen by the next read, with another version: of a store that keeps nothing.
+/// `change` gives the user's secret of this name another value.
+pub async fn a_change_is_seen_by_the_next_read(
+    secrets: &impl Secrets,
+    user: &str,
+    name: &str,
+    change: impl AsyncFnOnce(),
+) {
+    let names = [name.to_owned()];
+    let before = soon("secrets", secrets.read(user, &names)).await.expect("secrets");
+    let same = soon("secrets", secrets.read(user, &names)).await.expect("secrets");
+    assert_eq!(before, same);
+    change().await;
+    let after = soon("secrets", secrets.read(user, &names)).await.expect("secrets");
+    assert_eq!((before.len(), after.len()), (1, 1));
+    assert!(before[0].value != after[0].value && before[0].version != after[0].version);
 }
