@@ -1,6 +1,7 @@
-//! The stream of bytes below a link: a Unix socket, or TCP. Knows nothing of what crosses it.
+//! The stream of bytes below a link: a Unix socket, or TLS over TCP. Knows nothing of what crosses
+//! it, but what tells it from every other stream.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::pin::Pin;
@@ -9,11 +10,14 @@ use std::time::Duration;
 
 use nix::sys::socket::sockopt::SndBuf;
 use nix::sys::socket::{Shutdown, setsockopt, shutdown};
+use shellgate_protocol::enrolment::{BINDING_LABEL, Bytes32};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use crate::config::DialTo;
+use crate::config::{DialTo, Remote};
 use crate::descriptor::Descriptor;
 
 /// What the kernel may hold of what was written to the gateway, in bytes; it takes twice as much for
@@ -27,29 +31,65 @@ const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A connection to a gateway.
 #[derive(Debug)]
-pub struct Cable(Descriptor);
+pub enum Cable {
+    /// Within this machine, as it is.
+    Bare(Wire),
+    /// Over a network, within TLS.
+    Sealed(Box<TlsStream<Wire>>),
+}
+
+/// A socket.
+#[derive(Debug)]
+pub struct Wire(Descriptor);
 
 impl Cable {
-    /// Connects, however long it takes to be let in.
+    /// Connects, however long it takes to be let in. Over a network nothing is sent before the
+    /// other end has shown that it is the gateway.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The operating system's, or TLS's.
     pub async fn connect(to: &DialTo) -> io::Result<Self> {
-        let socket: OwnedFd = match to {
-            DialTo::Unix(path) => connect_local(path).await?.into_std()?.into(),
-            DialTo::Tcp(host) => {
-                let stream = TcpStream::connect(host).await?;
-                stream.set_nodelay(true)?;
-                stream.into_std()?.into()
+        match to {
+            DialTo::Unix(path) => {
+                let wire = Wire::new(connect_local(path).await?.into_std()?.into())?;
+                Ok(Self::Bare(wire))
             }
-        };
-        setsockopt(&socket, SndBuf, &SEND_BUFFER)?;
-        Descriptor::new(socket).map(Self)
+            DialTo::Network(Remote { address, name, trust }) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                let wire = Wire::new(stream.into_std()?.into())?;
+                let tls = TlsConnector::from(trust.clone());
+                Ok(Self::Sealed(Box::new(tls.connect(name.clone(), wire).await?)))
+            }
+        }
+    }
+
+    /// What only the two ends of this one channel know; nothing where there is no TLS.
+    ///
+    /// # Errors
+    /// Never once it is connected.
+    pub fn binding(&self) -> io::Result<Option<Bytes32>> {
+        match self {
+            Self::Bare(_) => Ok(None),
+            Self::Sealed(tls) => {
+                let (_, tls) = tls.get_ref();
+                tls.export_keying_material([0; 32], BINDING_LABEL, Some(&[]))
+                    .map(|binding| Some(Bytes32(binding)))
+                    .map_err(io::Error::other)
+            }
+        }
     }
 
     /// Whether something may have arrived.
     pub fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll_arrival(cx)
+        match self {
+            Self::Bare(wire) => wire.0.poll_arrival(cx),
+            Self::Sealed(tls) => {
+                let (wire, tls) = tls.get_ref();
+                // It wants nothing where it holds what nobody has taken yet.
+                if tls.wants_read() { wire.0.poll_arrival(cx) } else { Poll::Ready(()) }
+            }
+        }
     }
 }
 
@@ -64,7 +104,14 @@ async fn connect_local(path: &Path) -> io::Result<UnixStream> {
     }
 }
 
-impl AsyncRead for Cable {
+impl Wire {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        setsockopt(&socket, SndBuf, &SEND_BUFFER)?;
+        Descriptor::new(socket).map(Self)
+    }
+}
+
+impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -76,7 +123,7 @@ impl AsyncRead for Cable {
     }
 }
 
-impl AsyncWrite for Cable {
+impl AsyncWrite for Wire {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -92,74 +139,60 @@ impl AsyncWrite for Cable {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(shutdown(self.0.as_fd().as_raw_fd(), Shutdown::Write)?))
     }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
+impl AsyncRead for Cable {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(wire) => Pin::new(wire).poll_read(cx, into),
+            Self::Sealed(tls) => Pin::new(tls).poll_read(cx, into),
+        }
+    }
+}
 
-    use nix::sys::socket::getsockopt;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_the_kernel_holds_of_a_cable_is_little_over_either_kind_of_socket() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("dial.sock");
-        let _local = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let network = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = network.local_addr().unwrap().to_string();
-        let local = Cable::connect(&DialTo::Unix(path)).await.unwrap();
-        let network = Cable::connect(&DialTo::Tcp(address)).await.unwrap();
-        // The kernel may allow less, and counts double.
-        let most: usize =
-            std::fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap().trim().parse().unwrap();
-        for cable in [local, network] {
-            let buffer = getsockopt(&cable.0, SndBuf).unwrap();
-            assert_eq!(buffer, 2 * SEND_BUFFER.min(most));
+impl AsyncWrite for Cable {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Bare(wire) => Pin::new(wire).poll_write(cx, bytes),
+            Self::Sealed(tls) => Pin::new(tls).poll_write(cx, bytes),
         }
     }
 
-    #[tokio::test]
-    async fn where_too_many_wait_to_be_let_in_a_cable_waits_too() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("dial.sock");
-        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let mut waiting = Vec::new();
-        let full = loop {
-            match UnixStream::connect(&path).await {
-                Ok(one) => waiting.push(one),
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
-        let dial = DialTo::Unix(path);
-        let mut cable = Box::pin(Cable::connect(&dial));
-        assert!(futures_util::poll!(&mut cable).is_pending());
-        listener.accept().unwrap();
-        cable.await.unwrap();
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(wire) => Pin::new(wire).poll_flush(cx),
+            // What it has sealed may be with it still.
+            Self::Sealed(tls) => Pin::new(tls).poll_flush(cx),
+        }
     }
 
-    #[tokio::test]
-    async fn a_cable_over_a_network_carries_both_ways_and_ends() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let peer = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut heard = [0; 5];
-            stream.read_exact(&mut heard).unwrap();
-            stream.write_all(&heard).unwrap();
-            stream.read_to_end(&mut Vec::new()).unwrap()
-        });
-        let mut cable = Cable::connect(&DialTo::Tcp(address.to_string())).await.unwrap();
-        cable.write_all(b"hello").await.unwrap();
-        let mut heard = [0; 5];
-        cable.read_exact(&mut heard).await.unwrap();
-        assert_eq!(&heard, b"hello");
-        cable.shutdown().await.unwrap();
-        assert_eq!(cable.read(&mut heard).await.unwrap(), 0);
-        assert_eq!(peer.join().unwrap(), 0);
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Bare(wire) => Pin::new(wire).poll_shutdown(cx),
+            Self::Sealed(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

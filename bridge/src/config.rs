@@ -5,17 +5,33 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use shellgate_protocol::limits::TOKEN_MAX;
 use shellgate_protocol::{Launch, SessionId};
 
+use crate::trust::trusting;
+
 /// Where the gateway is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum DialTo {
     /// A Unix socket bound into the task.
     Unix(PathBuf),
-    /// `host:port`, without TLS.
-    Tcp(String),
+    /// A network, where only TLS is spoken.
+    Network(Remote),
+}
+
+/// A gateway at the other end of a network.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// `host:port`.
+    pub address: String,
+    /// The host, which its certificate must be for.
+    pub name: ServerName<'static>,
+    /// Whom the bridge takes for it: the authorities of `SHELLGATE_CA`.
+    pub trust: Arc<ClientConfig>,
 }
 
 /// Where programs find programs, where neither the template nor the place says it.
@@ -82,7 +98,16 @@ impl Config {
 
     fn read(get: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
         let need = |name| get(name).ok_or(ConfigError::Missing(name));
-        let dial = dial_to(&need("SHELLGATE_DIAL")?)?;
+        let dial = need("SHELLGATE_DIAL")?;
+        let dial = match dial.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
+            Some(path) => DialTo::Unix(path.into()),
+            None => {
+                let (address, name) = place(&dial)?;
+                let trust = trusting(&need("SHELLGATE_CA")?)
+                    .map_err(|error| wrong("SHELLGATE_CA", error))?;
+                DialTo::Network(Remote { address, name, trust })
+            }
+        };
         let session = need("SHELLGATE_SESSION")?
             .parse()
             .map_err(|error| wrong("SHELLGATE_SESSION", error))?;
@@ -122,18 +147,18 @@ fn wrong(name: &'static str, why: impl fmt::Display) -> ConfigError {
     ConfigError::Wrong { name, why: why.to_string() }
 }
 
-fn dial_to(text: &str) -> Result<DialTo, ConfigError> {
-    if let Some(path) = text.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
-        return Ok(DialTo::Unix(path.into()));
-    }
-    if let Some(host) = text.strip_prefix("ws://") {
-        let host = host.strip_suffix('/').unwrap_or(host);
-        let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        if port.is_some() && !host.contains('/') {
-            return Ok(DialTo::Tcp(host.to_owned()));
-        }
-    }
-    Err(wrong("SHELLGATE_DIAL", "expected unix:/absolute/path or ws://host:port"))
+/// The `host:port` and the host of `wss://host:port`.
+fn place(text: &str) -> Result<(String, ServerName<'static>), ConfigError> {
+    let address = text.strip_prefix("wss://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let place = address.and_then(|address| {
+        let (host, port) = address.rsplit_once(':')?;
+        port.parse::<u16>().ok().filter(|port| *port > 0)?;
+        // The brackets of `[::1]` are the address's, not the host's.
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Some((address.to_owned(), ServerName::try_from(bare.to_owned()).ok()?))
+    });
+    let expected = "expected unix:/absolute/path or wss://host:port";
+    place.ok_or_else(|| wrong("SHELLGATE_DIAL", expected))
 }
 
 fn descriptor(name: &'static str, number: &str) -> Result<File, ConfigError> {
@@ -183,7 +208,7 @@ mod tests {
     #[test]
     fn the_least_that_is_needed_is_enough() {
         let config = Config::read(settings).unwrap();
-        assert_eq!(config.dial, DialTo::Unix("/run/gw/dial.sock".into()));
+        assert!(matches!(&config.dial, DialTo::Unix(path) if path.ends_with("gw/dial.sock")));
         assert_eq!((config.launch, config.token.0.as_str()), (Launch(3), "secret"));
         assert_eq!(config.home, PathBuf::from("/home/agent"));
         assert_eq!(config.defaults.each_ref().map(|(_, value)| value.as_str()), [PATH, "C.UTF-8"]);
@@ -195,7 +220,13 @@ mod tests {
         for (name, value) in [
             ("SHELLGATE_DIAL", None),
             ("SHELLGATE_DIAL", Some("unix:relative")),
-            ("SHELLGATE_DIAL", Some("ws://host")),
+            ("SHELLGATE_DIAL", Some("ws://host:1")),
+            ("SHELLGATE_DIAL", Some("wss://host")),
+            ("SHELLGATE_DIAL", Some("wss://host:0")),
+            ("SHELLGATE_DIAL", Some("wss://host:1/path")),
+            ("SHELLGATE_DIAL", Some("wss://somebody@host:1")),
+            ("SHELLGATE_DIAL", Some("wss://ho st:1")),
+            ("SHELLGATE_DIAL", Some("wss://:1")),
             ("SHELLGATE_SESSION", Some("ses_1")),
             ("SHELLGATE_LAUNCH", Some("-1")),
             ("SHELLGATE_SPILL_FD", Some("999999")),
@@ -211,6 +242,30 @@ mod tests {
                 if asked == "SHELLGATE_TOKEN" { Some(token.into()) } else { settings(asked) }
             };
             assert!(Config::read(read).is_err());
+        }
+    }
+
+    #[test]
+    fn over_a_network_a_host_a_port_and_an_authority_are_needed() {
+        let read = |dial: &'static str, authority: Option<&'static str>| {
+            Config::read(move |asked| match asked {
+                "SHELLGATE_DIAL" => Some(dial.into()),
+                "SHELLGATE_CA" => authority.map(str::to_owned),
+                _ => settings(asked),
+            })
+        };
+        let authority = Some(include_str!("../tests/authority.pem"));
+        for (dial, address, name) in [
+            ("wss://gateway.example:7802", "gateway.example:7802", "gateway.example"),
+            ("wss://10.0.0.7:7802/", "10.0.0.7:7802", "10.0.0.7"),
+            ("wss://[2001:db8::7]:7802", "[2001:db8::7]:7802", "2001:db8::7"),
+        ] {
+            let DialTo::Network(remote) = read(dial, authority).unwrap().dial else { panic!() };
+            assert_eq!((remote.address.as_str(), &*remote.name.to_str()), (address, name));
+        }
+        for nobody in [None, Some(""), Some("-----BEGIN CERTIFICATE-----")] {
+            let error = read("wss://gateway.example:7802", nobody).unwrap_err().to_string();
+            assert!(error.contains("SHELLGATE_CA"), "{error}");
         }
     }
 

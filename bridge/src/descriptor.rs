@@ -5,12 +5,13 @@
 //! would be an event: a wake-up with nothing to do, twice for each key. Room is waited for only
 //! where the kernel has said that there is none.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::uio::writev;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -79,6 +80,19 @@ impl Descriptor {
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.room.poll_write(cx, self.arrivals.get_ref(), bytes)
     }
+
+    /// Writes pieces that belong together; tells how much of them the kernel took.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let len = pieces.iter().map(|piece| piece.len()).sum();
+        self.room.poll(cx, self.arrivals.get_ref(), len, |to| writev(to, pieces))
+    }
 }
 
 impl AsFd for Descriptor {
@@ -124,15 +138,26 @@ impl Room {
         to: &OwnedFd,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.poll(cx, to, bytes.len(), |to| nix::unistd::write(to, bytes))
+    }
+
+    /// Writes `len` bytes by `write`.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &OwnedFd,
+        len: usize,
+        write: impl Fn(&OwnedFd) -> nix::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             let mut ready = match &self.0 {
                 Some(waiting) => Some(ready!(waiting.poll_write_ready(cx))?),
                 None => None,
             };
-            match nix::unistd::write(to, bytes) {
+            match write(to) {
                 Ok(written) => {
                     // A writer that goes on asks anew, and finds out as it did before.
-                    if written == bytes.len() {
+                    if written == len {
                         self.0 = None;
                     }
                     return Poll::Ready(Ok(written));

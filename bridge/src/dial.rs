@@ -58,6 +58,9 @@ pub enum DialError {
     /// There is nobody.
     #[error("the gateway cannot be reached: {0}")]
     Unreachable(#[source] io::Error),
+    /// Somebody is there, and is not the gateway.
+    #[error("who answers is not the gateway: {0}")]
+    Distrusted(#[source] io::Error),
     /// Somebody is there and says no, with this HTTP status.
     #[error("the gateway answers {0}")]
     Refused(u16),
@@ -73,6 +76,17 @@ pub enum DialError {
     /// No random numbers.
     #[error(transparent)]
     NoKey(#[from] crate::identity::NoKey),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        // Else the network's own.
+        if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            Self::Distrusted(error)
+        } else {
+            Self::Unreachable(error)
+        }
+    }
 }
 
 impl From<WsError> for DialError {
@@ -94,7 +108,8 @@ pub async fn dial(
     number: Dial,
     token: Option<&Token>,
 ) -> Result<Linked, DialError> {
-    let cable = within("connecting", Cable::connect(to)).await?.map_err(DialError::Unreachable)?;
+    let cable = within("connecting", Cable::connect(to)).await??;
+    let binding = cable.binding()?;
     let mut socket = within("the handshake", upgrade(to, cable, identity, token)).await??;
     let nonce = nonce()?;
     let hello = FromBridge::Hello {
@@ -110,7 +125,8 @@ pub async fn dial(
     else {
         return Err(DialError::Unexpected("a challenge"));
     };
-    let proof = FromBridge::Proof { signature: identity.prove(&nonce, &theirs, number)? };
+    let proof =
+        FromBridge::Proof { signature: identity.prove(&nonce, &theirs, number, binding.as_ref())? };
     within("proof", say(&mut socket, &proof)).await??;
     match within("welcome", hear(&mut socket)).await?? {
         ToBridge::Welcome { program, secrets, orphan_seconds, can: _ } => {
@@ -132,7 +148,7 @@ async fn upgrade(
 ) -> Result<Socket, DialError> {
     let host = match to {
         DialTo::Unix(_) => "gateway",
-        DialTo::Tcp(host) => host,
+        DialTo::Network(remote) => &remote.address,
     };
     let address = format!("ws://{host}/internal/task/{}", identity.session());
     let mut request = address.into_client_request()?;

@@ -147,6 +147,7 @@ impl Dialler {
                 self.refusals + 1
             }
             DialError::Unreachable(_)
+            | DialError::Distrusted(_)
             | DialError::TooLate(_)
             | DialError::Broken(_)
             | DialError::Unexpected(_)

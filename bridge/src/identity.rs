@@ -49,12 +49,19 @@ impl Identity {
         self.key.public_key().as_ref().try_into().map(Bytes32).map_err(|_| NoKey)
     }
 
-    /// Proves that this bridge has the key, to who sent `theirs`.
+    /// Proves that this bridge has the key, to who sent `theirs` over the channel that has this
+    /// `binding`.
     ///
     /// # Errors
     /// Never with Ed25519, whose signatures have 64 bytes.
-    pub fn prove(&self, ours: &Bytes32, theirs: &Bytes32, dial: Dial) -> Result<Bytes64, NoKey> {
-        let text = transcript(ours, theirs, self.session, self.launch, dial, None);
+    pub fn prove(
+        &self,
+        ours: &Bytes32,
+        theirs: &Bytes32,
+        dial: Dial,
+        binding: Option<&Bytes32>,
+    ) -> Result<Bytes64, NoKey> {
+        let text = transcript(ours, theirs, self.session, self.launch, dial, binding);
         self.key.sign(&text).as_ref().try_into().map(Bytes64).map_err(|_| NoKey)
     }
 }
@@ -79,14 +86,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proof_holds_for_its_own_dial_and_no_other() {
+    fn a_proof_holds_for_its_own_dial_and_channel_and_no_other() {
         let session = SessionId::generate();
         let identity = Identity::generate(session, Launch(2)).unwrap();
         let [ours, theirs] = [nonce().unwrap(), nonce().unwrap()];
-        let proof = identity.prove(&ours, &theirs, Dial(3)).unwrap();
+        let binding = nonce().unwrap();
+        let proof = identity.prove(&ours, &theirs, Dial(3), Some(&binding)).unwrap();
         let key = UnparsedPublicKey::new(&ED25519, identity.public().unwrap().0);
-        let text = |dial| transcript(&ours, &theirs, session, Launch(2), dial, None);
-        assert!(key.verify(&text(Dial(3)), &proof.0).is_ok());
-        assert!(key.verify(&text(Dial(4)), &proof.0).is_err());
+        let text = |dial, binding| transcript(&ours, &theirs, session, Launch(2), dial, binding);
+        assert!(key.verify(&text(Dial(3), Some(&binding)), &proof.0).is_ok());
+        assert!(key.verify(&text(Dial(4), Some(&binding)), &proof.0).is_err());
+        assert!(key.verify(&text(Dial(3), Some(&ours)), &proof.0).is_err());
+        assert!(key.verify(&text(Dial(3), None), &proof.0).is_err());
     }
 }

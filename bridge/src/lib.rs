@@ -12,6 +12,7 @@ pub mod dial;
 pub mod dialler;
 pub mod identity;
 pub mod link;
+pub mod trust;
 
 pub mod dismissal;
 pub mod processes;

@@ -9,7 +9,9 @@ const HELP: &str = "\
 The small program inside a Shellgate task. A gateway's compute provider starts it; it is of no use
 on its own. It takes no arguments but --version and --help, and these settings from its environment:
 
-  SHELLGATE_DIAL         where the gateway is: unix:/run/gw/dial.sock, or ws://host:port
+  SHELLGATE_DIAL         where the gateway is: unix:/run/gw/dial.sock, or wss://host:port
+  SHELLGATE_CA           with wss: the certificates (PEM), one of which must have signed the
+                         gateway's; no others are trusted
   SHELLGATE_SESSION      whose task this is: ses_…
   SHELLGATE_LAUNCH       the how-many-th task of that session
   SHELLGATE_TOKEN_FD     a descriptor from which to read the enrolment token

@@ -15,6 +15,10 @@ const PROOF_LABEL: &[u8] = b"shellgate link proof v1\0";
 /// Label under which the enrolment token is derived.
 const TOKEN_LABEL: &[u8] = b"shellgate enrolment token v1\0";
 
+/// Label of the exporter that binds a proof to its TLS channel (RFC 9266, section 2). Its context is
+/// empty, and it is 32 bytes long.
+pub const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
 /// Bytes of fixed number, as unpadded base64url (RFC 4648, section 5) on the wire.
 macro_rules! fixed_bytes {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {

@@ -14,16 +14,17 @@ use shellgate_protocol::{
     SessionId, TerminalSize, ToBridge,
 };
 use tempfile::TempDir;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
+use crate::door::{Authority, Dialled, Door, End};
+
 /// Nothing in these tests takes longer on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-const BRIDGE: &str = env!("CARGO_BIN_EXE_shellgate-bridge");
+pub const BRIDGE: &str = env!("CARGO_BIN_EXE_shellgate-bridge");
 
 pub const LAUNCH: Launch = Launch(3);
 
@@ -46,7 +47,7 @@ pub fn script(text: &str) -> Program {
 pub struct Gateway {
     home: TempDir,
     pub session: SessionId,
-    listener: UnixListener,
+    door: Door,
     bridge: Child,
     program: Program,
     pub secrets: Vec<Secret>,
@@ -67,6 +68,15 @@ impl Gateway {
         Self::start_with(program, Command::new(BRIDGE))
     }
 
+    /// The same, with a bridge that dials over a network.
+    pub fn start_over_a_network(program: Program) -> Self {
+        let authority = Authority::default();
+        let (door, dial) = Door::port(authority.tls("127.0.0.1"));
+        let mut bridge = Command::new(BRIDGE);
+        bridge.env_clear().env("SHELLGATE_DIAL", dial).env("SHELLGATE_CA", authority.pem());
+        Self::start_at(tempfile::tempdir().unwrap(), door, program, bridge)
+    }
+
     /// The same, with the bridge as pid 1 of a pid namespace of its own.
     pub fn start_as_pid_1(program: Program) -> Self {
         let mut bwrap = Command::new("bwrap");
@@ -78,12 +88,15 @@ impl Gateway {
     fn start_with(program: Program, mut bridge: Command) -> Self {
         let home = tempfile::tempdir().unwrap();
         let socket = home.path().join("dial.sock");
-        let listener = UnixListener::bind(&socket).unwrap();
+        let door = Door::socket(&socket);
+        bridge.env_clear().env("SHELLGATE_DIAL", format!("unix:{}", socket.display()));
+        Self::start_at(home, door, program, bridge)
+    }
+
+    fn start_at(home: TempDir, door: Door, program: Program, mut bridge: Command) -> Self {
         let session = SessionId::generate();
         let bridge = bridge
-            .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .env("SHELLGATE_DIAL", format!("unix:{}", socket.display()))
             .env("SHELLGATE_SESSION", session.to_string())
             .env("SHELLGATE_LAUNCH", LAUNCH.to_string())
             .env("SHELLGATE_TOKEN", "burn-after-reading")
@@ -92,7 +105,7 @@ impl Gateway {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        Self { home, session, listener, bridge, program, secrets: vec![], orphan_seconds: 60 }
+        Self { home, session, door, bridge, program, secrets: vec![], orphan_seconds: 60 }
     }
 
     /// Waits for the next dial, and lets it prove itself; `greet` is still to come.
@@ -101,7 +114,7 @@ impl Gateway {
     }
 
     async fn dialled(&self) -> (Link, Introduction) {
-        let (stream, _) = self.listener.accept().await.unwrap();
+        let Dialled { stream, binding } = self.door.opens().await.unwrap();
         let mut token = None;
         let path = format!("/internal/task/{}", self.session);
         // The signature is the WebSocket library's.
@@ -124,7 +137,7 @@ impl Gateway {
         let ours = Bytes32([9; 32]);
         link.says(&ToBridge::Challenge { nonce: ours }).await;
         let FromBridge::Proof { signature } = link.control().await else { panic!("no proof") };
-        let text = transcript(&nonce, &ours, self.session, launch, dial, None);
+        let text = transcript(&nonce, &ours, self.session, launch, dial, binding.as_ref());
         UnparsedPublicKey::new(&ED25519, key.0)
             .verify(&text, &signature.0)
             .expect("a proof that holds");
@@ -151,7 +164,7 @@ impl Gateway {
     pub async fn refuses(&self, status: &str) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let refused = async {
-            let (mut stream, _) = self.listener.accept().await.unwrap();
+            let mut stream = self.door.opens().await.unwrap().stream;
             let mut request = [0; 4096];
             let _ = stream.read(&mut request).await.unwrap();
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
@@ -188,7 +201,7 @@ impl Drop for Gateway {
 }
 
 pub struct Link {
-    socket: WebSocketStream<UnixStream>,
+    socket: WebSocketStream<Box<dyn End>>,
 }
 
 /// One message of the bridge.

@@ -5,9 +5,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod channels;
+mod door;
 mod gateway;
 mod pace;
 mod program;
+mod sealed;
 
 use gateway::{Client, Gateway, Heard, at, script};
 use shellgate_protocol::client_leg::EndReason;
