@@ -34,6 +34,13 @@ const DESCRIPTORS_PER_SESSION: u32 = 3;
 /// Connections that operators' listener has of its own: however full the gateway is, it says so.
 const OPERATOR_CONNECTIONS: u32 = 64;
 
+/// Calls of tasks over a network that are not links yet, at the same time; each costs a handshake.
+const CALLS: u32 = 256;
+
+/// The same of one address, where each task has its own: a bridge makes one call at a time, and what
+/// it runs may call, too.
+const CALLS_PER_ADDRESS: u32 = 8;
+
 /// Event streams that one user may follow at the same time. Each holds a connection.
 const STREAMS_PER_USER: u32 = 64;
 
@@ -82,6 +89,8 @@ pub struct Admission {
     descriptors: Arc<Total>,
     connections: Arc<Total>,
     operators: Arc<Total>,
+    calls: Arc<Total>,
+    calls_of: Arc<Tally<IpAddr>>,
     sessions: Arc<Total>,
     sessions_of: Arc<Tally<UserKey>>,
     attachments_of: Arc<Tally<SessionId>>,
@@ -101,6 +110,8 @@ pub struct ConnectionPermit {
 #[derive(Debug)]
 pub struct DialPermit {
     _descriptor: Share,
+    /// Over a network: among all such calls, and those of its address.
+    _call: Option<(Share, Option<tally::Held<IpAddr>>)>,
 }
 
 /// A place of an address, held by a socket until it has authenticated.
@@ -156,6 +167,8 @@ impl Admission {
             descriptors: Arc::new(Total::new(limits.descriptors)),
             connections: Arc::new(Total::new(limits.connections)),
             operators: Arc::new(Total::new(OPERATOR_CONNECTIONS)),
+            calls: Arc::new(Total::new(CALLS)),
+            calls_of: Arc::new(Tally::new(CALLS_PER_ADDRESS)),
             sessions: Arc::new(Total::new(limits.sessions)),
             sessions_of: Arc::new(Tally::new(limits.sessions_per_user)),
             attachments_of: Arc::new(Tally::new(limits.attachments_per_session)),
@@ -184,8 +197,25 @@ impl Admission {
     /// For a bridge that calls while the place that its session has for a link is taken.
     pub fn take_dial(&self) -> Result<DialPermit, Denied> {
         Total::take(&self.descriptors, 1)
-            .map(|descriptor| DialPermit { _descriptor: descriptor })
+            .map(|descriptor| DialPermit { _descriptor: descriptor, _call: None })
             .ok_or_else(|| Denied::new(Reason::GatewayFull))
+    }
+
+    /// For a connection that was just accepted on the tasks' port, from an address that counts for
+    /// itself where there is one.
+    pub fn take_call(&self, address: Option<IpAddr>) -> Result<DialPermit, Denied> {
+        let full = || Denied::new(Reason::GatewayFull);
+        let own = match address {
+            // Each address: tasks share a /64.
+            Some(address) => Some(
+                Tally::take(&self.calls_of, address)
+                    .ok_or_else(|| Denied::new(Reason::TooManySockets))?,
+            ),
+            None => None,
+        };
+        let call = Total::take(&self.calls, 1).ok_or_else(full)?;
+        let descriptor = Total::take(&self.descriptors, 1).ok_or_else(full)?;
+        Ok(DialPermit { _descriptor: descriptor, _call: Some((call, own)) })
     }
 
     /// For a user who wants to follow a session's events.

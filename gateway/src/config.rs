@@ -5,12 +5,16 @@
 //! search for others.
 
 mod auth;
+mod cloud;
+mod dial_url;
 mod fault;
+pub(crate) mod file;
 mod key;
 mod network;
 mod reader;
 pub mod reference;
 mod rules;
+mod secret_ref;
 mod sections;
 mod setting;
 mod source;
@@ -25,12 +29,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 pub use auth::{Auth, Issuer, KeySource};
+pub use cloud::{Architecture, Aws, Ecs, Efs, SecretKind, VolumeKind};
+pub use dial_url::DialUrl;
 pub use fault::{Fault, Faults, Origin};
 pub use key::{Algorithm, KeyMaterial, StaticKey};
 pub use network::{Network, WebOrigin};
+pub use secret_ref::SecretRef;
 pub use sections::{
     AuthTimes, Development, Limits, Listen, Log, LogFormat, Sandbox, Secrets, Server, Store,
-    TaskLimits, Volumes,
+    TaskCompute, TaskLimits, Tasks, Volumes,
 };
 pub use source::VARIABLE_PREFIX;
 pub use template::{DEFAULT_TEMPLATE, SecretUse, Template, Variables};
@@ -59,12 +66,20 @@ pub struct Config {
     pub auth: Auth,
     /// Its database.
     pub store: Store,
-    /// Its tasks.
+    /// Where its tasks run, and how their bridges get back.
+    pub tasks: Tasks,
+    /// Its tasks as sandboxes.
     pub sandbox: Sandbox,
     /// Its users' files.
     pub volumes: Volumes,
     /// Its users' secrets.
     pub secrets: Secrets,
+    /// Which AWS they are on, where they are.
+    pub aws: Aws,
+    /// Its tasks, where they are on Amazon ECS.
+    pub ecs: Ecs,
+    /// Its users' files, where they are on Amazon EFS.
+    pub efs: Efs,
     /// How much there may be.
     pub limits: Limits,
     /// What a session can run, by name; [`DEFAULT_TEMPLATE`] is always there.
@@ -190,18 +205,24 @@ impl Config {
         let server = read!("server", Server::read, context);
         let context = &Context { state_dir: server.state_dir.clone(), ..context.clone() };
         let sandbox = read!("sandbox", Sandbox::read, context);
-        let context = &Context { task: sandbox.limits.clone(), ..context.clone() };
+        let ecs = read!("ecs", Ecs::read, context);
+        let (task, spot) = (sandbox.limits.clone(), ecs.spot);
+        let context = &Context { task, spot, ..context.clone() };
         let config = Self {
             log: read!("log", Log::read, context),
             listen: read!("listen", Listen::read, context),
             auth: read!("auth", auth::read, context),
             store: read!("store", Store::read, context),
+            tasks: read!("tasks", Tasks::read, context),
             volumes: read!("volumes", Volumes::read, context),
             secrets: read!("secrets", Secrets::read, context),
+            aws: read!("aws", Aws::read, context),
+            efs: read!("efs", Efs::read, context),
             limits: read!("limits", Limits::read, context),
             templates: read!("templates", template::read, context),
             server,
             sandbox,
+            ecs,
         };
         root.finish();
         config
@@ -237,10 +258,14 @@ impl Config {
         }
         section("auth.development", self.auth.development.show());
         section("store", self.store.show());
+        section("tasks", self.tasks.show());
         section("sandbox", self.sandbox.show());
         section("sandbox.limits", self.sandbox.limits.show());
         section("volumes", self.volumes.show());
         section("secrets", self.secrets.show());
+        section("aws", self.aws.show());
+        section("ecs", self.ecs.show());
+        section("efs", self.efs.show());
         section("limits", self.limits.show());
         for (name, template) in &self.templates {
             section(&format!("templates.{name}"), template.show());

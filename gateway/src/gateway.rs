@@ -6,25 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use shellgate_infra::compute::ComputeError;
-use shellgate_infra::compute::sandbox::{Preflight, Sandbox, SandboxConfig};
-use shellgate_infra::secrets::file::FileSecrets;
-use shellgate_infra::volumes::directory::DirectoryVolumes;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, AdmissionLimits, StartQueue};
+use crate::auth::enrolment::{EnrolmentKey, KeyError};
 use crate::auth::origin::AllowedOrigins;
 use crate::auth::{Scopes, Verifier};
-use crate::config::{Config, Faults};
-use crate::core::Core;
+use crate::authority::{Authorities, AuthorityError};
+use crate::config::{Config, Faults, TaskCompute};
+use crate::core::{Core, Way};
+use crate::http::link::{Doors, network};
 use crate::http::{self, Listener};
 use crate::issuer::routes::router;
 use crate::issuer::{DevIssuer, DevIssuerConfig, IssuerError, refuse_beside};
 use crate::issuers::verifier_config;
+use crate::kept::Kept;
 use crate::launcher::Timings;
+use crate::providers::{ProviderError, Providers};
 use crate::reaper;
 use crate::registry::Registry;
 use crate::state_dir::{StateDir, StateDirError, write_private};
@@ -53,9 +54,9 @@ pub enum StartError {
         /// What is wrong with it.
         source: StoreError,
     },
-    /// Where tasks run.
-    #[error("this machine can't run tasks: {0}")]
-    Compute(#[from] ComputeError),
+    /// Where tasks run and what they get.
+    #[error(transparent)]
+    Providers(#[from] ProviderError),
     /// Somebody else has the port.
     #[error("{address} is taken: set {setting} to another address ({source})")]
     Taken {
@@ -69,6 +70,12 @@ pub enum StartError {
     /// Keys, origins: what the configuration's own checks can't see.
     #[error("the configuration does not hold:\n{}", .0.join("\n"))]
     Config(Vec<String>),
+    /// The authority by which tasks know their gateway.
+    #[error("the tasks' authority: {0}")]
+    Authority(#[from] AuthorityError),
+    /// The key that enrolment tokens are made with.
+    #[error("tasks.enrolment_key: {0}")]
+    Enrolment(#[from] KeyError),
     /// The development issuer.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
@@ -84,12 +91,15 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => Faults::EXIT_CODE,
+            Self::Authority(error) if error.is_the_configurations() => Faults::EXIT_CODE,
             // `EX_UNAVAILABLE`: the machine lacks what holds a sandbox.
-            Self::Compute(error) if !error.is_retryable() => 69,
-            Self::Compute(_)
+            Self::Providers(ProviderError::Compute(error)) if !error.is_retryable() => 69,
+            Self::Providers(_)
             | Self::StateDir(_)
             | Self::Store { .. }
             | Self::Taken { .. }
+            | Self::Authority(_)
+            | Self::Enrolment(_)
             | Self::Issuer(_)
             | Self::Io(_) => 1,
         }
@@ -101,7 +111,8 @@ pub struct Gateway {
     core: Arc<Core>,
     client: SocketAddr,
     admin: SocketAddr,
-    preflight: Preflight,
+    task: Option<SocketAddr>,
+    preflight: String,
     development: Option<Development>,
     // Given up last: until then no other gateway touches what is in there.
     _state: StateDir,
@@ -140,29 +151,34 @@ impl Gateway {
         };
         issuers.issuers.extend(development.iter().map(|held| held.issuer.issuer_config()));
         let verifier = Verifier::new(issuers).map_err(StartError::Config)?;
-        let compute = Sandbox::new(SandboxConfig {
-            state: state.path().join("sandbox"),
-            bridge: config.sandbox.bridge.clone(),
-            bwrap: Some(config.sandbox.bwrap.clone()),
-        })?;
-        let preflight = compute.preflight().await?;
+        let providers = Providers::choose(&config, state.path()).await?;
+        let enrolment = match &config.tasks.enrolment_key {
+            Some(from) => EnrolmentKey::read(&providers.kept, from).await?,
+            None => state.enrolment_key()?,
+        };
+        let tasks = match config.listen.task {
+            Some(address) => Some(TaskListener::bind(address, &config, providers.kept).await?),
+            None => None,
+        };
+        let task_address = tasks.as_ref().map(|tasks| tasks.address);
         let path = config.store.path.clone();
         let store = Sqlite::open(&path, config.store.busy_timeout.get())
             .await
             .map_err(|source| StartError::Store { path: path.display().to_string(), source })?;
-        let volumes =
-            DirectoryVolumes::new(config.volumes.root.clone(), config.volumes.skeleton.clone());
         let limits = AdmissionLimits::new(&config, descriptors());
+        let way = way(&config, tasks.as_ref())?;
         let core = Arc::new(Core {
             store,
-            compute,
-            volumes,
-            secrets: FileSecrets::new(config.secrets.file.clone()),
+            compute: providers.compute,
+            volumes: providers.volumes,
+            secrets: providers.secrets,
+            way,
+            doors: Doors::default(),
             admission: Admission::new(limits),
             starts: StartQueue::new(config.limits.parallel_starts, config.limits.start_queue),
             verifier,
             origins,
-            enrolment: state.enrolment_key()?,
+            enrolment,
             registry: Registry::default(),
             timings: Timings::default(),
             tracker: TaskTracker::new(),
@@ -182,13 +198,20 @@ impl Gateway {
         let admin_routes = http::admin_routes(&core);
         core.tracker.spawn(http::serve(core.clone(), client, Listener::Client, routes));
         core.tracker.spawn(http::serve(core.clone(), admin, Listener::Admin, admin_routes));
+        if let Some(TaskListener { listener, authorities, .. }) = tasks {
+            core.tracker.spawn(network::serve(core.clone(), listener, authorities.tls()?));
+            let stopping = core.stopping.clone();
+            core.tracker.spawn(async move { authorities.keep_up(stopping).await });
+        }
         core.tracker.spawn(reaper::run(core.clone()));
-        tracing::info!(client = %client_address, admin = %admin_address, adopted, "serving");
+        let task = task_address.map(tracing::field::display);
+        tracing::info!(client = %client_address, admin = %admin_address, task, adopted, "serving");
         Ok(Self {
             core,
             client: client_address,
             admin: admin_address,
-            preflight,
+            task: task_address,
+            preflight: providers.preflight,
             development,
             _state: state,
         })
@@ -206,9 +229,15 @@ impl Gateway {
         self.admin
     }
 
+    /// Where tasks dial over a network.
+    #[must_use]
+    pub fn task_address(&self) -> Option<SocketAddr> {
+        self.task
+    }
+
     /// What is enforced around tasks here.
     #[must_use]
-    pub fn preflight(&self) -> &Preflight {
+    pub fn preflight(&self) -> &str {
         &self.preflight
     }
 
@@ -249,6 +278,35 @@ impl Gateway {
         self.core.verifier.shutdown().await;
         self.core.store.close().await;
         tracing::info!("stopped");
+    }
+}
+
+/// The tasks' port, before anybody is heard there.
+struct TaskListener {
+    listener: TcpListener,
+    address: SocketAddr,
+    authorities: Arc<Authorities>,
+}
+
+impl TaskListener {
+    async fn bind(address: SocketAddr, config: &Config, kept: Kept) -> Result<Self, StartError> {
+        let listener = bind(address, "listen.task").await?;
+        let address = listener.local_addr()?;
+        let authorities = Arc::new(Authorities::load(&config.tasks, kept).await?);
+        Ok(Self { listener, address, authorities })
+    }
+}
+
+/// How the bridges of what runs tasks here get back.
+fn way(config: &Config, tasks: Option<&TaskListener>) -> Result<Way, StartError> {
+    match (config.tasks.compute, &config.tasks.dial, tasks) {
+        (TaskCompute::Sandbox, ..) => Ok(Way::Sockets),
+        (TaskCompute::Ecs, Some(url), Some(tasks)) => {
+            Ok(Way::Network { url: url.clone(), authorities: tasks.authorities.clone() })
+        }
+        (TaskCompute::Ecs, ..) => {
+            Err(StartError::Config(vec!["listen.task and tasks.dial: they are missing".into()]))
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use shellgate_infra::compute::{Compute, TaskName, TaskRef, TaskSpec};
+use shellgate_infra::compute::{Capacity, Compute, TaskName, TaskRef, TaskSpec};
 use shellgate_infra::volumes::{VolumeKey, Volumes};
 use shellgate_protocol::client_leg::Phase;
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Place, Ticket};
+use crate::config::Template;
 use crate::core::Core;
 use crate::registry::{View, Waiting};
 use crate::session::Record;
@@ -56,7 +57,8 @@ impl LaunchError {
     #[must_use]
     pub fn may_have_started(&self) -> bool {
         match self {
-            Self::TooSlow(_) | Self::Compute(_) => true,
+            Self::TooSlow(_) => true,
+            Self::Compute(error) => !error.takes_another_launch(),
             Self::Queue(_)
             | Self::NoTemplate(_)
             | Self::BadName(_)
@@ -191,7 +193,12 @@ async fn start(
     enter(core, view, Phase::Volume);
     let began = Instant::now();
     let uid = core.uid_of(&user).await?;
-    let volume = core.volumes.ensure(&key, uid).await?;
+    let known = core.store.volume(&user).await?;
+    let mut volume = core.volumes.ensure(&key, uid, known.as_ref()).await?;
+    if known.is_none() && volume.was_chosen() {
+        // Before a task uses it: of two gateways that chose, one was first.
+        volume = core.store.keep_volume(&user, &volume).await?;
+    }
     core.timings.learn(Phase::Volume, began.elapsed());
 
     if unwanted.is_cancelled() {
@@ -205,12 +212,22 @@ async fn start(
         launch: record.life.link.launch.0,
         token: core.enrolment.token(record.id, record.life.link.launch),
         volume,
-        dial_directory: core.dial_directory(record.id),
+        user,
+        template: template_name.clone(),
+        dial: core.dial_route(record.id),
+        capacity: capacity(record, template),
         limits: (&template.limits).into(),
     };
     let task = core.compute.start(&spec).await?;
     core.timings.learn(Phase::Task, began.elapsed());
     Ok(task)
+}
+
+/// What a session's task is to run on.
+#[must_use]
+pub fn capacity(record: &Record, template: &Template) -> Capacity {
+    let of_template = if template.spot { Capacity::Spot } else { Capacity::OnDemand };
+    record.detail.capacity.unwrap_or(of_template)
 }
 
 /// Finds a session's task without starting one, however long its provider takes to say.

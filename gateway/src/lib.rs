@@ -4,11 +4,14 @@
 
 pub mod config;
 pub mod issuers;
+pub mod kept;
 pub mod state_dir;
 pub mod telemetry;
 
 pub mod gateway;
+pub mod providers;
 
+pub mod authority;
 pub mod http;
 pub mod transport;
 pub mod websocket;
@@ -24,6 +27,7 @@ pub mod registry;
 pub mod idle;
 pub mod launcher;
 pub mod session;
+pub mod welcome;
 
 pub mod relay;
 

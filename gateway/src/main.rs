@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
+use shellgate_gateway::authority;
 use shellgate_gateway::config::{Config, Faults, VARIABLE_PREFIX, verdict};
 use shellgate_gateway::gateway::{Gateway, Sessions, StartError};
 use shellgate_gateway::telemetry;
@@ -43,10 +45,39 @@ enum Command {
     CheckConfig,
     /// Show the configuration that is in force, without its secrets.
     ShowConfig,
+    /// Make a private authority, by which tasks that dial over a network know their gateway.
+    ///
+    /// Writes a certificate and its private key (PEM, mode 0600) to two new files, and leaves. Once
+    /// for all gateways that share tasks: keep the key where they and nobody else can read it, such
+    /// as a SecureString of SSM Parameter Store, then remove the files. A gateway never makes one.
+    ///
+    /// The gateway is told of them by tasks.authorities and tasks.authority_key ("file:PATH" or
+    /// "ssm:NAME"). It signs a certificate of its own for each day; each task gets the authority's
+    /// certificate, and trusts no other.
+    ///
+    /// To replace one within its ten years: add the new certificate behind the old one, in the same
+    /// place. Once every task has been started since, put the new key in the old one's place. Then
+    /// take the old certificate away. No gateway is restarted: each reads them again every few
+    /// minutes.
+    MakeAuthority {
+        /// The file for the certificate. Nothing that is there is replaced.
+        certificate: PathBuf,
+        /// The file for the private key. Nothing that is there is replaced.
+        key: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::MakeAuthority { certificate, key }) = &arguments.command {
+        return match authority::make(certificate, key, SystemTime::now()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("shellgate-gateway: no authority: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     if let Some(Command::Dev { state }) = &arguments.command {
         develop(state.as_deref(), &mut environment);
@@ -127,7 +158,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let gateway = Gateway::start(config).await?;
     match gateway.hello() {
         Some(hello) => tell(&format!("{}\n{hello}", gateway.preflight())),
-        None => tracing::info!(sandbox = %gateway.preflight(), "preflight"),
+        None => tracing::info!(found = gateway.preflight(), "preflight"),
     }
     let mut enters = match gateway.hello() {
         Some(_) if std::io::stdin().is_terminal() => Some(enters()),

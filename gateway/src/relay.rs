@@ -18,7 +18,7 @@ use futures_channel::mpsc;
 use futures_util::Stream;
 use shellgate_protocol::client_leg::{Attach, EndReason, ExitStatus, Notice, Role, Token};
 use shellgate_protocol::limits::{CONTROL_PER_SECOND, WINDOW_MAX, WINDOW_MIN};
-use shellgate_protocol::link_leg::Stats;
+use shellgate_protocol::link_leg::{Secret, Stats};
 use shellgate_protocol::{ChannelNumber, CloseCode, Offset, TerminalSize, ToBridge, ToClient};
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::Message;
@@ -86,6 +86,8 @@ pub enum Command {
     Tell(Notice),
     /// For one client.
     Answer(ChannelNumber, Notice),
+    /// For the bridge: these replace those of the same names.
+    Secrets(Vec<Secret>),
     /// For the bridge: end the program, or, after `ended`, leave.
     Stop {
         /// Why.
@@ -344,6 +346,7 @@ impl Relay {
             Command::Answer(channel, notice) => {
                 self.tell(channel, &ToClient::Notice { notice });
             }
+            Command::Secrets(secrets) => self.tell_bridge(&ToBridge::Secrets { secrets }),
             Command::Stop { reason, grace } => {
                 let grace_ms = millis(grace);
                 self.tell_bridge(&ToBridge::Stop { reason, grace_ms });

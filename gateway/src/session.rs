@@ -6,7 +6,7 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
-use shellgate_infra::compute::TaskRef;
+use shellgate_infra::compute::{Capacity, TaskRef};
 use shellgate_protocol::client_leg::{EndReason, ExitStatus, Mode};
 use shellgate_protocol::enrolment::Bytes32;
 use shellgate_protocol::{Dial, Launch, Offset, SessionId, TerminalSize};
@@ -63,6 +63,9 @@ pub struct LinkId {
     pub dial: Dial,
 }
 
+/// A session whose third launch fails does not start.
+const LAST_LAUNCH: Launch = Launch(3);
+
 /// What happens to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -80,6 +83,8 @@ pub enum Event {
     TaskGone,
     /// The task could not be started.
     StartFailed,
+    /// No task of this launch runs, nor will; another launch may do better.
+    Relaunch,
 }
 
 /// What is to be done, after the new state has been stored.
@@ -93,6 +98,8 @@ pub enum Effect {
     RefuseLink,
     /// Wait for the bridge to call again.
     AwaitLink,
+    /// Start the next launch.
+    Launch,
     /// Ask the bridge to end its program, then stop the task.
     AskToStop(EndReason),
     /// Stop the task.
@@ -116,7 +123,9 @@ impl Life {
     /// What an event makes of it.
     #[must_use]
     pub fn step(self, event: Event) -> (Self, Effect) {
-        use Event::{Deadline, LinkDown, LinkUp, ProgramEnded, StartFailed, Stop, TaskGone};
+        use Event::{
+            Deadline, LinkDown, LinkUp, ProgramEnded, Relaunch, StartFailed, Stop, TaskGone,
+        };
         use State::{Ended, Live, Severed, Starting, Stopping};
         let stopping = |reason| Self { state: Stopping, reason: Some(reason), ..self };
         let ended = |reason| Self { state: Ended, reason: Some(reason), ..self };
@@ -162,6 +171,13 @@ impl Life {
                 (ended(reason), Effect::End(reason))
             }
             (Live | Severed | Ended, StartFailed) | (Ended, TaskGone) => unchanged,
+            (Starting, Relaunch) if self.link.launch < LAST_LAUNCH => {
+                let link = LinkId { launch: Launch(self.link.launch.0 + 1), dial: Dial(0) };
+                (Self { link, ..self }, Effect::Launch)
+            }
+            (Starting | Stopping, Relaunch) => self.step(StartFailed),
+            // Its program has run: it is not run again.
+            (Live | Severed | Ended, Relaunch) => unchanged,
         }
     }
 }
@@ -216,6 +232,9 @@ pub struct Detail {
     pub size: TerminalSize,
     /// Its task, once there is one.
     pub task: Option<TaskRef>,
+    /// What its task runs on, where that is not what its template says.
+    #[serde(default)]
+    pub capacity: Option<Capacity>,
     /// When it first had a link.
     pub live_ms: Option<i64>,
     /// When its longest life ends.
@@ -226,6 +245,9 @@ pub struct Detail {
     pub exit: Option<Exit>,
     /// What shows that it ended so: for operators.
     pub evidence: Option<String>,
+    /// What its user is told of that.
+    #[serde(default)]
+    pub told: Option<String>,
     /// What the bridge handed over at its end, besides the screen's bytes.
     pub last_screen: Option<LastScreen>,
 }
@@ -254,11 +276,13 @@ impl Record {
                 mode,
                 size,
                 task: None,
+                capacity: None,
                 live_ms: None,
                 ends_ms: None,
                 reason: None,
                 exit: None,
                 evidence: None,
+                told: None,
                 last_screen: None,
             },
         }
@@ -294,6 +318,7 @@ mod tests {
             Just(Event::Stop(EndReason::Stopped)),
             Just(Event::TaskGone),
             Just(Event::StartFailed),
+            Just(Event::Relaunch),
         ]
     }
 
@@ -309,6 +334,18 @@ mod tests {
         assert_eq!(life.state, State::Live);
         // The old connection is noticed late: nothing happens to the new one.
         assert_eq!(life.step(Event::LinkDown(link(1))), (life, Effect::None));
+    }
+
+    #[test]
+    fn a_start_goes_on_to_its_next_launch_and_not_for_ever() {
+        let (life, effect) = new().step(Event::Relaunch);
+        let next = LinkId { launch: Launch(2), dial: Dial(0) };
+        assert_eq!((life.state, life.link, effect), (State::Starting, next, Effect::Launch));
+        // Whatever the first launch has left is too late now.
+        assert_eq!(life.step(Event::LinkUp(link(7))), (life, Effect::RefuseLink));
+        let (life, _) = life.step(Event::Relaunch);
+        let (life, effect) = life.step(Event::Relaunch);
+        assert_eq!((life.state, effect), (State::Ended, Effect::End(EndReason::StartFailed)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use nix::sys::socket::sockopt::{RcvBuf, SndBuf, TcpUserTimeout};
 use nix::sys::socket::{SetSockOpt, setsockopt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 /// Size of a lent read buffer, in bytes: two of the largest messages of the link leg.
 const LENT: usize = 128 * 1024;
@@ -25,8 +26,8 @@ const KEPT: usize = 16;
 const CLIENT_BUFFER: usize = 256 * 1024;
 
 /// What it may hold of what was written to a bridge, whatever the machine's default
-/// (`net.core.wmem_default`) is. The other direction is the bridge's to limit: a Unix socket holds
-/// everything on the writer's account.
+/// (`net.core.wmem_default`) is. The other direction is the bridge's to limit on a Unix socket, which
+/// holds everything on the writer's account.
 const LINK_BUFFER: usize = 128 * 1024;
 
 thread_local! {
@@ -50,6 +51,8 @@ fn give_back(buffer: Box<[u8]>) {
 enum Carrier {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Within TLS, which asks for a few KiB at a time: what is below reads in large pieces, too.
+    Tls(Box<TlsStream<Transport>>),
 }
 
 /// A connection that reads from the system in large pieces without owning a large buffer: an idle
@@ -82,6 +85,12 @@ impl From<UnixStream> for Transport {
     }
 }
 
+impl From<TlsStream<Transport>> for Transport {
+    fn from(stream: TlsStream<Transport>) -> Self {
+        Self { carrier: Carrier::Tls(Box::new(stream)), lent: None }
+    }
+}
+
 fn limit(stream: &impl AsFd, which: impl SetSockOpt<Val = usize>, buffer: usize) {
     if let Err(error) = setsockopt(stream, which, &buffer) {
         tracing::debug!(%error, "a connection keeps its buffers");
@@ -97,15 +106,26 @@ impl Drop for Transport {
 }
 
 impl Transport {
+    /// A bridge's connection over a network, before it is a link.
+    #[must_use]
+    pub fn of_link(stream: TcpStream) -> Self {
+        limit(&stream, SndBuf, LINK_BUFFER);
+        limit(&stream, RcvBuf, LINK_BUFFER);
+        Self { carrier: Carrier::Tcp(stream), lent: None }
+    }
+
     /// Breaks the connection once what was written has lain unread for so long: by then the peer is
     /// gone, or does not read. On one machine it can't be gone, and its socket's buffer is small.
     pub fn give_up_after(&self, unread: Duration) {
-        if let Carrier::Tcp(stream) = &self.carrier {
-            let millis = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
-            let set = setsockopt(stream, TcpUserTimeout, &millis);
-            if let Err(error) = set {
-                tracing::debug!(%error, "a connection keeps its timeouts");
-            }
+        let stream = match &self.carrier {
+            Carrier::Tcp(stream) => stream,
+            Carrier::Unix(_) => return,
+            Carrier::Tls(stream) => return stream.get_ref().0.give_up_after(unread),
+        };
+        let millis = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
+        let set = setsockopt(stream, TcpUserTimeout, &millis);
+        if let Err(error) = set {
+            tracing::debug!(%error, "a connection keeps its timeouts");
         }
     }
 
@@ -164,6 +184,7 @@ fn poll_carrier(
     match carrier {
         Carrier::Tcp(stream) => Pin::new(stream).poll_read(cx, out),
         Carrier::Unix(stream) => Pin::new(stream).poll_read(cx, out),
+        Carrier::Tls(stream) => Pin::new(stream).poll_read(cx, out),
     }
 }
 
@@ -176,6 +197,7 @@ impl AsyncWrite for Transport {
         match &mut self.carrier {
             Carrier::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Carrier::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Carrier::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -183,6 +205,7 @@ impl AsyncWrite for Transport {
         match &mut self.carrier {
             Carrier::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Carrier::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Carrier::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -190,6 +213,7 @@ impl AsyncWrite for Transport {
         match &mut self.carrier {
             Carrier::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Carrier::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -201,6 +225,7 @@ impl AsyncWrite for Transport {
         match &mut self.carrier {
             Carrier::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
             Carrier::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Carrier::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
         }
     }
 

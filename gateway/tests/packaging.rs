@@ -6,6 +6,7 @@ use std::path::Path;
 
 use shellgate_gateway::config::{Config, Faults};
 use shellgate_gateway::gateway::StartError;
+use shellgate_gateway::providers::ProviderError;
 use shellgate_infra::compute::ComputeError;
 
 const UNIT: &str = include_str!("../../packaging/shellgate-gateway.service");
@@ -32,6 +33,10 @@ fn every_line_that_it_suggests_can_be_put_in_force() {
     assert!(text.len() > 8, "{text:#?}");
 }
 
+fn failed(error: ComputeError) -> StartError {
+    StartError::Providers(ProviderError::Compute(error))
+}
+
 #[test]
 fn what_a_second_try_does_not_mend_is_not_tried_again() {
     let of = |name: &str| UNIT.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -41,11 +46,11 @@ fn what_a_second_try_does_not_mend_is_not_tried_again() {
     let lasting = [
         Faults::EXIT_CODE,
         StartError::Config(Vec::new()).exit_code(),
-        StartError::Compute(ComputeError::Unavailable(String::new())).exit_code(),
+        failed(ComputeError::Unavailable(String::new())).exit_code(),
     ];
     assert!(lasting.iter().all(|code| given_up.contains(code)), "{lasting:?} {given_up:?}");
     let passing = [
-        StartError::Compute(ComputeError::Failed(String::new())).exit_code(),
+        failed(ComputeError::Failed(String::new())).exit_code(),
         StartError::Io(std::io::ErrorKind::StorageFull.into()).exit_code(),
     ];
     assert!(!passing.iter().any(|code| given_up.contains(code)), "{passing:?} {given_up:?}");

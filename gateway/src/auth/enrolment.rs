@@ -10,6 +10,8 @@ use shellgate_protocol::enrolment::{Bytes32, Bytes64, decode, encode, token_mess
 use shellgate_protocol::id::{Launch, SessionId};
 
 use super::refused::AuthError;
+use crate::config::SecretRef;
+use crate::kept::{Kept, KeptError};
 
 /// Length of the gateway's enrolment key, in bytes.
 pub const KEY_LENGTH: usize = 32;
@@ -30,11 +32,33 @@ impl fmt::Debug for EnrolmentKey {
     }
 }
 
+/// Why there is no such key. Holds none of it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It can't be read.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// It is no key.
+    #[error("it is not 32 bytes in unpadded base64url")]
+    Form,
+}
+
 impl EnrolmentKey {
     /// The key with these bytes.
     #[must_use]
     pub fn new(bytes: &[u8; KEY_LENGTH]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// The key that is kept there, as unpadded base64url.
+    ///
+    /// # Errors
+    /// Where it can't be read, or is not 32 bytes.
+    pub async fn read(kept: &Kept, from: &SecretRef) -> Result<Self, KeyError> {
+        let text = kept.read(from, true).await?;
+        let bytes = decode(text.trim()).and_then(|bytes| bytes.try_into().ok());
+        let bytes: [u8; KEY_LENGTH] = bytes.ok_or(KeyError::Form)?;
+        Ok(Self::new(&bytes))
     }
 
     /// Bytes for a new key, to be kept in a file of mode 0600.

@@ -3,21 +3,17 @@
 //! of where a key stood).
 
 use std::fmt;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
 use super::fault::MISSING;
+use super::file;
 use super::reader::{Context, Reader, section};
 use super::setting::{Setting, choice};
 use super::source::{Entry, Value};
 use crate::auth::key::KeyFault;
 use crate::issuers;
-
-/// Largest file with a key, in bytes: a certificate chain is smaller.
-const KEY_FILE_MAX: u64 = 64 * 1024;
 
 /// Fewest bytes of a shared secret: those of the hash (RFC 7518, section 3.2).
 const SECRET_MIN: usize = 32;
@@ -251,21 +247,7 @@ pub(super) fn read(mut table: Reader<'_>, context: &Context) -> Option<StaticKey
 
 /// Reads a key's file. Its content is in no message.
 fn key_file(path: &Path, secret: bool) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    // Looked at before it is opened: opening a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(format!("{} is no file", path.display()));
-    }
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode();
-    if secret && mode & 0o077 != 0 {
-        return Err(format!("{} is open to others (mode {:04o})", path.display(), mode & 0o7777));
-    }
-    let mut bytes = Vec::new();
-    file.take(KEY_FILE_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > KEY_FILE_MAX {
-        return Err(format!("{} is larger than any key", path.display()));
-    }
+    let mut bytes = file::read(path, secret)?;
     if secret {
         if bytes.last() == Some(&b'\n') {
             bytes.pop();

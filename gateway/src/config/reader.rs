@@ -19,12 +19,14 @@ pub(super) struct Context {
     pub executable_dir: PathBuf,
     /// What a task may use unless its template says otherwise.
     pub task: TaskLimits,
+    /// Whether a task runs on Spot unless its template says otherwise.
+    pub spot: bool,
 }
 
 impl Context {
     /// The defaults of a gateway with this state directory.
     pub fn new(state_dir: PathBuf, executable_dir: PathBuf) -> Self {
-        Self { state_dir, executable_dir, task: TaskLimits::BUILT_IN }
+        Self { state_dir, executable_dir, task: TaskLimits::BUILT_IN, spot: false }
     }
 
     /// A file of the state directory.

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::auth::IssuerKeys;
+use super::cloud::{Aws, Ecs, Efs};
 use super::key::KeyKeys;
 use super::reader::{Context, Described};
 use super::sections::{
     AuthTimes, Development, Limits, Listen, Log, Sandbox, Secrets, Server, Store, TaskLimits,
-    Volumes,
+    Tasks, Volumes,
 };
 use super::template::Template;
 
@@ -22,7 +23,22 @@ struct Section {
 }
 
 /// What an example says where a key has no default.
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 29] = [
+    ("aws.region", "\"eu-central-1\""),
+    ("aws.ecs_endpoint", "\"https://ecs.eu-central-1.amazonaws.com\""),
+    ("aws.efs_endpoint", "\"https://elasticfilesystem.eu-central-1.amazonaws.com\""),
+    ("aws.ssm_endpoint", "\"https://ssm.eu-central-1.amazonaws.com\""),
+    ("ecs.image", "\"123456789012.dkr.ecr.eu-central-1.amazonaws.com/shellgate-task@sha256:…\""),
+    ("ecs.subnets", "[\"subnet-0123456789abcdef0\"]"),
+    ("ecs.security_groups", "[\"sg-0123456789abcdef0\"]"),
+    ("ecs.execution_role", "\"arn:aws:iam::123456789012:role/shellgate-execution\""),
+    ("ecs.task_role", "\"arn:aws:iam::123456789012:role/shellgate-task\""),
+    ("efs.file_systems", "[\"fs-0123456789abcdef0\"]"),
+    ("listen.task", "\"10.0.0.7:7802\""),
+    ("tasks.dial", "\"wss://gateway.internal:7802\""),
+    ("tasks.authorities", "[\"file:/etc/shellgate/authority.pem\"]"),
+    ("tasks.enrolment_key", "\"file:/etc/shellgate/enrolment.key\""),
+    ("tasks.authority_key", "\"file:/etc/shellgate/authority.key\""),
     ("volumes.skeleton", "\"/etc/shellgate/skeleton\""),
     ("auth.issuers.issuer", "\"https://id.example.com\""),
     ("auth.issuers.audience", "[\"shellgate\"]"),
@@ -59,10 +75,14 @@ fn sections() -> Vec<Section> {
         "[[auth.issuers.keys]]" KeyKeys,
         "[auth.development]" Development,
         "[store]" Store,
+        "[tasks]" Tasks,
         "[sandbox]" Sandbox,
         "[sandbox.limits]" TaskLimits,
         "[volumes]" Volumes,
         "[secrets]" Secrets,
+        "[aws]" Aws,
+        "[ecs]" Ecs,
+        "[efs]" Efs,
         "[limits]" Limits,
         "[templates.default]" Template,
         "[templates.default.limits]" TaskLimits,

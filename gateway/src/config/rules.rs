@@ -1,10 +1,12 @@
 //! What must hold between keys of different sections. Knows no file and no variable.
 
+mod cloud;
+
 use std::net::SocketAddr;
 
 use tracing_subscriber::EnvFilter;
 
-use super::Config;
+use super::{Config, TaskCompute};
 
 /// Something that does not hold.
 pub(super) struct Broken {
@@ -28,16 +30,12 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
             allowed: "such as \"info\" or \"info,shellgate_gateway=debug\"",
         });
     }
-    if collide(listen.client, listen.admin) {
-        broken.push(Broken {
-            key: "listen.admin",
-            others: &["listen.client"],
-            wrong: format!("{} is taken by listen.client ({})", listen.admin, listen.client),
-            allowed: "another port",
-        });
-    }
+    broken.extend(listeners(config));
+    broken.extend(tasks(config));
     if auth.development.enabled {
-        for (key, address) in [("listen.client", listen.client), ("listen.admin", listen.admin)] {
+        let ours = [("listen.client", listen.client), ("listen.admin", listen.admin)];
+        for (key, address) in ours.into_iter().chain(listen.task.map(|task| ("listen.task", task)))
+        {
             if !address.ip().to_canonical().is_loopback() {
                 broken.push(Broken {
                     key,
@@ -115,6 +113,53 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
             allowed: "a directory of its own",
         });
     }
+    broken.extend(cloud::broken(config));
+    broken
+}
+
+/// Listeners that take each other's place.
+fn listeners(config: &Config) -> Vec<Broken> {
+    let listen = &config.listen;
+    let taken = |key, address: SocketAddr, others: &'static [&'static str], first: SocketAddr| {
+        collide(address, first).then(|| Broken {
+            key,
+            others,
+            wrong: format!("{address} is taken by {} ({first})", others[0]),
+            allowed: "another port",
+        })
+    };
+    let admin = taken("listen.admin", listen.admin, &["listen.client"], listen.client);
+    let task = listen.task.and_then(|task| {
+        taken("listen.task", task, &["listen.client"], listen.client)
+            .or_else(|| taken("listen.task", task, &["listen.admin"], listen.admin))
+    });
+    admin.into_iter().chain(task).collect()
+}
+
+/// What the tasks' listener needs, and what needs it.
+fn tasks(config: &Config) -> Vec<Broken> {
+    let tasks = &config.tasks;
+    let mut broken = Vec::new();
+    if config.listen.task.is_none() {
+        if tasks.compute == TaskCompute::Ecs {
+            broken.push(Broken {
+                key: "listen.task",
+                others: &["tasks.compute"],
+                wrong: "no bridge can call: tasks.compute is \"ecs\", and it is missing".into(),
+                allowed: "an address that tasks can reach",
+            });
+        }
+        return broken;
+    }
+    let mut needs = |is_there: bool, key, allowed| {
+        if !is_there {
+            let wrong = "listen.task is set, and it is missing".into();
+            broken.push(Broken { key, others: &["listen.task"], wrong, allowed });
+        }
+    };
+    needs(tasks.dial.is_some(), "tasks.dial", "where tasks reach listen.task: wss://host:port");
+    needs(!tasks.authorities.is_empty(), "tasks.authorities", "the authority's certificate");
+    needs(tasks.authority_key.is_some(), "tasks.authority_key", "the authority's private key");
     broken
 }
 

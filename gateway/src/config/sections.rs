@@ -6,8 +6,11 @@ use std::path::PathBuf;
 
 use shellgate_protocol::limits::{WINDOW_MAX, WINDOW_MIN};
 
+use super::cloud::{SecretKind, VolumeKind};
+use super::dial_url::DialUrl;
 use super::network::{Network, WebOrigin};
 use super::reader::section;
+use super::secret_ref::SecretRef;
 use super::setting::choice;
 use super::uids::UidRange;
 use super::units::{ByteSize, Cores, Period};
@@ -61,6 +64,9 @@ section! {
         client: SocketAddr = loopback(7800);
         /// The operator's listener: health and metrics, without authentication.
         admin: SocketAddr = loopback(7801);
+        /// The tasks' listener, over TLS, for tasks that dial by a network. There is none unless set:
+        /// sandboxes have sockets of their own.
+        task: Option<SocketAddr> = None;
         /// Networks whose `X-Forwarded-For` is believed. Everybody else's is ignored.
         proxies: Vec<Network> = Vec::new();
         /// Origins whose pages may open a WebSocket or ask for a ticket. The development issuer's own
@@ -83,6 +89,49 @@ section! {
         path: PathBuf = context.state("shellgate.db");
         /// How long a write waits while somebody else (a backup) holds the file.
         busy_timeout: Period = Period::secs(5), in Period::millis(1)..=Period::mins(1);
+    }
+}
+
+choice! {
+    /// What runs tasks.
+    pub enum TaskCompute {
+        /// Sandboxes on this machine.
+        Sandbox = "sandbox",
+        /// Amazon ECS.
+        Ecs = "ecs",
+    }
+}
+
+section! {
+    |context|
+    /// Where tasks run, and how their bridges get back to the gateway.
+    pub struct Tasks {
+        /// What runs them: `sandbox` on this machine, `ecs` on Amazon ECS, where they dial `listen.task`.
+        compute: TaskCompute = TaskCompute::Sandbox;
+        /// Where tasks dial `listen.task`. The gateway makes itself a certificate for this host.
+        dial: Option<DialUrl> = None;
+        /// Where the certificates (PEM) are, by one of which the gateway's own is signed: one, or two while
+        /// one replaces another. Tasks trust these and no others. `shellgate-gateway make-authority` makes
+        /// one. Read again every few minutes.
+        authorities: Vec<SecretRef> = Vec::new();
+        /// Where the private key (PEM) of one of them is: a file of mode 0600, or a parameter.
+        authority_key: Option<SecretRef> = None;
+        /// Where the key is that enrolment tokens are made with, the same for all gateways of a deployment:
+        /// 32 random bytes in unpadded base64url (RFC 4648, section 5). The gateway makes itself one, in its
+        /// state directory, unless set.
+        enrolment_key: Option<SecretRef> = None;
+        /// Whether a bridge that calls over a network must have its task's own address. Off only where
+        /// something on the way hides it.
+        check_address: bool = true;
+    }
+}
+
+impl Tasks {
+    /// Whether any of the gateway's own secrets is a parameter.
+    #[must_use]
+    pub fn has_parameters(&self) -> bool {
+        let all = self.authorities.iter().chain(&self.authority_key).chain(&self.enrolment_key);
+        all.into_iter().any(|of| matches!(of, SecretRef::Parameter(_)))
     }
 }
 
@@ -143,6 +192,8 @@ section! {
     |context|
     /// The users' files.
     pub struct Volumes {
+        /// Where they are: `directory`, on this machine, or `efs`, on Amazon EFS.
+        kind: VolumeKind = VolumeKind::Directory;
         /// The directory with one directory a user. In the state directory unless set.
         root: PathBuf = context.state("volumes");
         /// A directory that a new user's home is filled from.
@@ -154,8 +205,16 @@ section! {
     |context|
     /// The users' secrets.
     pub struct Secrets {
+        /// Where they are: `file`, on this machine, or `ssm`, in the Parameter Store of AWS Systems Manager.
+        kind: SecretKind = SecretKind::File;
         /// The file, mode 0600. In the state directory unless set.
         file: PathBuf = context.state("secrets.toml");
+        /// What the parameters' names begin with: `PREFIX/shared/NAME` is everybody's,
+        /// `PREFIX/users/USER/NAME` is one user's.
+        prefix: String = "/shellgate".into();
+        /// How old what was read may be, and how often a running session's secrets are looked at: a new
+        /// version reaches it within this time.
+        max_age: Period = Period::mins(1), in Period::secs(1)..=Period::hours(1);
     }
 }
 

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::dial_url::DialUrl;
 use super::network::{Network, WebOrigin};
 use super::source::{Entry, Value};
 use super::uids::UidRange;
@@ -75,6 +76,7 @@ parsed_text! {
     SocketAddr: "an address and a port, such as \"127.0.0.1:7800\" or \"[::1]:7800\"";
     Network: "a network, such as \"10.0.0.0/8\", \"fd00::/8\" or a single address";
     WebOrigin: "an origin without a path, such as \"https://shell.example.com\"";
+    DialUrl: "wss, a host and a port, such as \"wss://gateway.internal:7802\"";
     UidRange: "the first and the last uid, such as \"1900000000-1900065535\"";
 }
 

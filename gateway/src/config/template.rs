@@ -40,6 +40,8 @@ section! {
         lifetime: Period = Period::hours(12), in Period::secs(2)..=Period::hours(8760);
         /// How long it may live with extensions, whatever happens in it. Twice its lifetime unless set.
         lifetime_limit: Option<Period> = None;
+        /// Whether its tasks run on Spot capacity, where they run on ECS. As `ecs.spot` says unless set.
+        spot: bool = context.spot;
         /// Lines for the person at the terminal before the first prompt, besides the one that says what
         /// network there is.
         motd: Option<String> = None;

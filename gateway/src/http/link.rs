@@ -1,12 +1,14 @@
-//! The task listener of this machine: one Unix socket a session, in a directory of its own, which
-//! fixes the session whatever the path says. Hostile programs can reach it, so nothing else is
-//! there. Settles who a bridge is, then hands its socket to the session's keeper.
+//! The task listeners: where a session's bridge calls. On this machine each session has a socket of
+//! its own; over a network there is one port for all, within TLS. Hostile programs can reach both,
+//! so nothing else is there. Settles who a bridge is, then hands its socket to the session's keeper.
 
+mod home;
+pub mod network;
 mod peer;
+mod socket;
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,32 +17,32 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use shellgate_infra::compute::Compute;
 use shellgate_protocol::enrolment::{Bytes32, transcript};
 use shellgate_protocol::limits::{CONTROL_LARGE_MAX, FIRST_MESSAGE_SECONDS, OUTPUT_FRAME_MAX};
 use shellgate_protocol::{
-    CloseCode, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Launch, Object, SessionId,
-    ToBridge,
+    CloseCode, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Object, SessionId, ToBridge,
 };
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
+use tokio_util::task::AbortOnDropHandle;
 
-use self::peer::Peer;
+use self::home::{Home, NotHome};
+use self::network::Entry;
 use crate::admission::DialPermit;
+use crate::audit;
 use crate::auth::enrolment::{fresh_nonce, verify_proof};
-use crate::core::Core;
+use crate::core::{Core, Way};
 use crate::registry::{Handle, View};
 use crate::relay::Budget;
 use crate::session::LinkId;
 use crate::session::keeper::{Message, Turned};
-use crate::transport::Transport;
 use crate::websocket::{Largest, Socket, Upgrade, close_frame};
 
-/// Connections that one session's sandbox may hold at the same time before they are links.
+pub use self::network::Doors;
+
+/// Connections that one session's task may hold at the same time before they are links.
 const PENDING_MAX: u32 = 4;
 
 /// Largest messages of a link: a control message, or a frame with its headers.
@@ -50,94 +52,58 @@ const LARGEST: Largest = {
     Largest { read, written: CONTROL_LARGE_MAX }
 };
 
-/// Connections a second that one session's sandbox may open, and ten times as many at once. Each
-/// costs a signature and a write.
+/// Connections a second that one session's task may open, and ten times as many at once. Each costs
+/// a signature and a write.
 const DIALS_PER_SECOND: u32 = 5;
-
-/// Calls a second of programs inside that are turned away without a pause, and ten times as many at
-/// once; and the pause after each one beyond. It keeps a flood from costing the gateway a processor,
-/// and is short enough for the bridge to find room among what waits.
-const PROGRAMS_PER_SECOND: u32 = 500;
-const PROGRAM_PAUSE: Duration = Duration::from_millis(1);
 
 /// How long each step of a link's start may take.
 const STEP: Duration = Duration::from_secs(FIRST_MESSAGE_SECONDS);
 
-/// Opens a session's dial socket and serves it until the returned task is aborted.
+/// Lets a session's bridge call, until it is dropped.
+pub enum Listening {
+    /// By a socket of its own.
+    Socket(AbortOnDropHandle<()>),
+    /// By the port of all.
+    Network(Entry),
+}
+
+/// Lets a session's bridge call, by the way that this gateway's tasks have: what has a socket is
+/// unknown to the network, and the other way round.
 ///
 /// # Errors
-/// Where the socket can't be made.
-pub fn listen(
-    core: &Arc<Core>,
-    id: SessionId,
-    launch: Launch,
-    handle: Handle,
-) -> io::Result<JoinHandle<()>> {
-    let listener = bind(&core.dial_directory(id))?;
+/// Where a socket can't be made.
+pub fn open(core: &Arc<Core>, id: SessionId, handle: Handle) -> io::Result<Listening> {
     let user_key = handle.view.borrow().record.owner.key();
     let door = Arc::new(Door {
         core: core.clone(),
         id,
-        launch,
         user_key,
         keeper: handle.keeper,
         view: handle.view,
+        home: Home::default(),
         bridge: Turns::default(),
-        neighbours: Turns::default(),
+        others: Turns::default(),
         began: Instant::now(),
     });
-    Ok(core.tracker.spawn(async move {
-        let mut programs = Budget::new(PROGRAMS_PER_SECOND, door.now_ms());
-        loop {
-            match listener.accept().await {
-                // What runs inside may reach the socket as its bridge does, and has no business
-                // here. Of one that is gone by now nobody can say whether it ran inside: it is no
-                // bridge, and shall not take the bridge's turn.
-                Ok((stream, _)) => match Peer::of(&stream) {
-                    Peer::Bridge => Door::greet(&door, &door.bridge, stream),
-                    Peer::Neighbour => Door::greet(&door, &door.neighbours, stream),
-                    Peer::Program if programs.take(door.now_ms()) => {}
-                    Peer::Program => tokio::time::sleep(PROGRAM_PAUSE).await,
-                },
-                Err(error) => {
-                    tracing::warn!(session = %door.id, %error, "a dial was not accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }))
-}
-
-/// The socket's path may be longer than an address holds (108 bytes), so it is bound by way of an
-/// open directory. An older socket, of a gateway that is gone, is replaced.
-fn bind(directory: &Path) -> io::Result<UnixListener> {
-    // Inside the private state directory, so only who gets this very directory bound into their
-    // sandbox can get here.
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-    let held = std::fs::File::open(directory)?;
-    // As a service the gateway lets nobody into what it makes, but the sandbox's user has to get in.
-    held.set_permissions(std::fs::Permissions::from_mode(0o755))?;
-    let path = format!("/proc/self/fd/{}/dial.sock", std::os::fd::AsRawFd::as_raw_fd(&held));
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
+    match &core.way {
+        Way::Sockets => socket::listen(door).map(AbortOnDropHandle::new).map(Listening::Socket),
+        Way::Network { .. } => Ok(Listening::Network(Entry::add(door))),
     }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
 }
 
+/// Where the bridge of one session is let in.
 struct Door {
     core: Arc<Core>,
     id: SessionId,
-    launch: Launch,
     /// Whose session it is, as their things are named.
     user_key: String,
     keeper: mpsc::Sender<Message>,
     view: watch::Receiver<View>,
-    /// Two purses: nobody spends the bridge's but the bridge.
+    /// Where its task calls from, over a network.
+    home: Home,
+    /// Two purses: nobody spends the bridge's but the bridge, as far as can be told from outside.
     bridge: Turns,
-    neighbours: Turns,
+    others: Turns,
     began: Instant,
 }
 
@@ -154,34 +120,49 @@ impl Default for Turns {
     }
 }
 
-/// One of a session's few places for connections that are not links yet.
-struct Place {
-    door: Arc<Door>,
-    pending: Arc<AtomicU32>,
-    /// The first call of a session without a link has the link's own place.
-    beyond: Option<DialPermit>,
-}
+impl Turns {
+    /// Whether there may be another dial now.
+    fn spend(&self, now_ms: u64) -> bool {
+        self.dials.lock().is_ok_and(|mut dials| dials.take(now_ms))
+    }
 
-impl Place {
-    fn take(door: &Arc<Door>, turns: &Turns) -> Option<Self> {
-        let others = turns.pending.fetch_add(1, Ordering::AcqRel);
+    /// One of the few places, if there is one, and how many others are taken.
+    fn place(&self) -> Option<(Place, u32)> {
+        let others = self.pending.fetch_add(1, Ordering::AcqRel);
         // Counted as it is dropped, from here on.
-        let pending = turns.pending.clone();
-        let mut place = Self { door: door.clone(), pending, beyond: None };
-        if others >= PENDING_MAX {
-            return None;
-        }
-        if others > 0 || door.view.borrow().relay.is_some() {
-            place.beyond = Some(door.core.admission.take_dial().ok()?);
-        }
-        Some(place)
+        let place = Place(self.pending.clone());
+        (others < PENDING_MAX).then_some((place, others))
     }
 }
+
+/// One of the few places for connections that are not links yet.
+struct Place(Arc<AtomicU32>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.pending.fetch_sub(1, Ordering::AcqRel);
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Who calls, as far as the way that they came by tells.
+struct Caller {
+    /// What binds a proof to this one channel, where it is within TLS.
+    binding: Option<Bytes32>,
+    /// Where they call from, over a network.
+    address: Option<IpAddr>,
+    _place: Place,
+    _permit: Option<Arc<DialPermit>>,
+}
+
+/// The session that a path is about.
+fn session_of(path: &str) -> Option<SessionId> {
+    path.strip_prefix("/internal/task/")?.parse().ok()
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
 }
 
 impl Door {
@@ -189,71 +170,31 @@ impl Door {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn greet(door: &Arc<Self>, turns: &Turns, stream: UnixStream) {
-        let now_ms = door.now_ms();
-        if !turns.dials.lock().is_ok_and(|mut dials| dials.take(now_ms)) {
-            return;
-        }
-        let Some(place) = Place::take(door, turns) else {
-            tracing::debug!(session = %door.id, "there is no place for a dial");
-            return;
-        };
-        door.core.tracker.spawn(async move {
-            if !place.door.knows(&stream).await {
-                return;
-            }
-            let place = Arc::new(place);
-            let service = service_fn(|request: Request<hyper::body::Incoming>| {
-                let answer = place.door.answer(request.map(Body::new), place.clone());
-                async move { Ok::<_, std::convert::Infallible>(answer) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(STEP)
-                .max_buf_size(8 * 1024)
-                .serve_connection(TokioIo::new(Transport::from(stream)), service)
-                .with_upgrades();
-            let _ = timeout(STEP, connection).await;
-        });
-    }
-
-    /// Whether it is the session's own user, or the gateway's, who calls: the kernel says so.
-    async fn knows(&self, stream: &UnixStream) -> bool {
-        let Ok(peer) = stream.peer_cred() else { return false };
-        let own = nix::unistd::geteuid().as_raw();
-        let known = peer.uid() == own
-            || self.core.uid_of(&self.user_key).await.is_ok_and(|uid| uid == peer.uid());
-        if !known {
-            tracing::warn!(session = %self.id, uid = peer.uid(), "somebody else dialled");
-        }
-        known
-    }
-
-    fn answer(self: &Arc<Self>, mut request: Request<Body>, place: Arc<Place>) -> Response<Body> {
-        let status = |status| {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = status;
-            response
-        };
-        if request.uri().path() != format!("/internal/task/{}", self.id) {
-            return status(StatusCode::NOT_FOUND);
-        }
+    fn answer(
+        self: &Arc<Self>,
+        mut request: Request<Body>,
+        caller: &Arc<Caller>,
+    ) -> Response<Body> {
         let offers = request.headers().get("sec-websocket-protocol");
         if offers.is_none_or(|offered| offered != LINK_SUBPROTOCOL) {
             return status(StatusCode::BAD_REQUEST);
         }
         let Ok(token) = self.token(request.headers()) else {
-            return status(StatusCode::FORBIDDEN);
+            // Over a network nobody learns which sessions there are.
+            let over_a_network = caller.address.is_some();
+            return status(match over_a_network {
+                true => StatusCode::NOT_FOUND,
+                false => StatusCode::FORBIDDEN,
+            });
         };
         let Ok(upgrade) = Upgrade::take(&mut request) else {
             return status(StatusCode::UPGRADE_REQUIRED);
         };
         let (response, opening) = upgrade.accept(Some(LINK_SUBPROTOCOL), LARGEST);
-        let door = self.clone();
+        let (door, caller) = (self.clone(), caller.clone());
         self.core.tracker.spawn(async move {
-            let _place = place;
             if let Some(socket) = opening.open().await {
-                door.enrol(socket, token).await;
+                door.enrol(socket, &caller, token).await;
             }
         });
         response
@@ -266,15 +207,16 @@ impl Door {
             (None, _) => Ok(false),
             (Some(token), None) => {
                 let token = token.to_str().map_err(|_| ())?;
-                let verified = self.core.enrolment.verify(self.id, self.launch, token);
+                let launch = self.view.borrow().record.life.link.launch;
+                let verified = self.core.enrolment.verify(self.id, launch, token);
                 verified.map(|()| true).map_err(|_| ())
             }
             (Some(_), Some(_)) => Err(()),
         }
     }
 
-    async fn enrol(&self, mut socket: Socket, token: bool) {
-        match timeout(STEP * 2, self.settle(&mut socket, token)).await {
+    async fn enrol(&self, mut socket: Socket, caller: &Caller, token: bool) {
+        match timeout(STEP * 2, self.settle(&mut socket, caller, token)).await {
             Ok(Ok((link, welcome))) => {
                 match timeout(STEP, socket.send(WsMessage::text(welcome))).await {
                     Ok(Ok(())) => {}
@@ -300,6 +242,7 @@ impl Door {
     async fn settle(
         &self,
         socket: &mut Socket,
+        caller: &Caller,
         token: bool,
     ) -> Result<(LinkId, String), (CloseCode, String)> {
         let bad = |what: &str| (CloseCode::BadRequest, what.to_owned());
@@ -319,11 +262,12 @@ impl Door {
         let FromBridge::Proof { signature } = receive(socket).await? else {
             return Err(bad("expected proof"));
         };
-        let signed = transcript(&nonce, &ours, self.id, launch, dial, None);
+        let signed = transcript(&nonce, &ours, self.id, launch, dial, caller.binding.as_ref());
         if verify_proof(&key, &signed, &signature).is_err() {
             return Err((CloseCode::Forbidden, "the proof does not hold".into()));
         }
         let link = LinkId { launch, dial };
+        self.is_at_home(caller, link, &key, token).await?;
         let (answer, answered) = oneshot::channel();
         let proved = Message::Proved { link, key, token, answer };
         let over = || (CloseCode::Ended, "this session is over".to_owned());
@@ -337,6 +281,48 @@ impl Door {
             (code, turned.to_string())
         })?;
         Ok((link, welcome))
+    }
+
+    /// Whether who calls over a network has the task's own address: only there its proof is worth
+    /// anything.
+    async fn is_at_home(
+        &self,
+        caller: &Caller,
+        link: LinkId,
+        key: &Bytes32,
+        token: bool,
+    ) -> Result<(), (CloseCode, String)> {
+        let checked = caller.address.filter(|_| self.core.config.tasks.check_address);
+        let Some(address) = checked else { return Ok(()) };
+        let (task, pinned) = {
+            let record = &self.view.borrow().record;
+            (record.detail.task.clone(), record.pinned_key)
+        };
+        // Who is not let in anyway is worth no question.
+        if !token && pinned.as_ref() != Some(key) {
+            return Ok(());
+        }
+        let asked = async {
+            match &task {
+                Some(task) => self.core.compute.address(task).await,
+                // Its bridge is quicker than the news of its start.
+                None => Ok(None),
+            }
+        };
+        let later = || (CloseCode::Overloaded, Turned::Later.to_string());
+        match self.home.holds(address, timeout(STEP, asked)).await {
+            Ok(()) => Ok(()),
+            Err(NotHome::Unknown(why)) => {
+                tracing::debug!(session = %self.id, why, "nobody knows where its task is");
+                Err(later())
+            }
+            Err(NotHome::Elsewhere(home)) => {
+                let detail = format!("{link:?} from {address}; its task is at {home}");
+                let action = "enrolment.elsewhere";
+                audit::record(&self.core.store, Some(self.id), None, action, detail).await;
+                Err((CloseCode::Forbidden, "this is not the task's address".into()))
+            }
+        }
     }
 }
 
@@ -355,22 +341,5 @@ async fn receive(socket: &mut Socket) -> Result<FromBridge, (CloseCode, String)>
             }
             Some(Err(_)) | None => return Err(gone()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_users_sandbox_gets_to_the_socket_also_where_the_gateway_keeps_its_files_to_itself() {
-        let state = tempfile::tempdir().unwrap();
-        let directory = state.path().join("dial");
-        // As under the service's UMask=0077.
-        std::fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
-        let _listener = bind(&directory).unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&directory), 0o755);
-        assert_eq!(mode(&directory.join("dial.sock")), 0o666);
     }
 }

@@ -114,7 +114,9 @@ pub fn view_of(record: &Record, handle: Option<&Handle>, operator: bool) -> Sess
             .unwrap_or(EndReason::Lost),
         code: exit.and_then(|exit| exit.status.code),
         signal: exit.and_then(|exit| exit.status.signal.clone()),
-        detail: exit.and_then(|exit| exit.status.detail.clone()),
+        detail: exit
+            .and_then(|exit| exit.status.detail.clone())
+            .or_else(|| record.detail.told.clone()),
         at: record.ended_ms.map(clock::rfc3339),
         evidence: record.detail.evidence.clone().filter(|_| operator),
     });

@@ -20,6 +20,22 @@ impl Budget {
         Self { per_second, left: per_second * BURST_SECONDS * 1000, at_ms: now_ms }
     }
 
+    /// Whether nothing was taken of late.
+    #[must_use]
+    pub fn is_full(&self, now_ms: u64) -> bool {
+        self.earned(now_ms) == self.most()
+    }
+
+    fn most(&self) -> u64 {
+        self.per_second * BURST_SECONDS * 1000
+    }
+
+    /// What is left once this much time has passed.
+    fn earned(&self, now_ms: u64) -> u64 {
+        let earned = now_ms.saturating_sub(self.at_ms).saturating_mul(self.per_second);
+        self.left.saturating_add(earned).min(self.most())
+    }
+
     /// Counts a message; `false` where the allowance is used up.
     #[must_use]
     pub fn take(&mut self, now_ms: u64) -> bool {
@@ -31,8 +47,7 @@ impl Budget {
     #[must_use]
     pub fn spend(&mut self, messages: u32, now_ms: u64) -> bool {
         let cost = u64::from(messages) * 1000;
-        let earned = now_ms.saturating_sub(self.at_ms).saturating_mul(self.per_second);
-        self.left = self.left.saturating_add(earned).min(self.per_second * BURST_SECONDS * 1000);
+        self.left = self.earned(now_ms);
         self.at_ms = now_ms;
         let enough = self.left >= cost;
         if enough {
@@ -53,6 +68,7 @@ mod tests {
         assert!(!budget.take(0));
         assert!(budget.take(20));
         assert!(!budget.take(20));
+        assert!(!budget.is_full(10_000) && budget.is_full(10_020));
         assert!((0..500).all(|_| budget.take(60_000)));
     }
 }

@@ -8,7 +8,12 @@ use super::Record;
 /// How the clients of a session that is over are told.
 #[must_use]
 pub fn farewell_of(record: &Record) -> (CloseCode, String) {
-    farewell_for(record.life.reason)
+    let (code, mut text) = farewell_for(record.life.reason);
+    if let Some(told) = &record.detail.told {
+        text.push_str(": ");
+        text.push_str(told);
+    }
+    (code, text)
 }
 
 /// The same, where the reason is all that is known yet.
@@ -44,7 +49,8 @@ pub fn status_of(record: &Record) -> ExitStatus {
         Some(exit) => exit.status.clone(),
         None => {
             let reason = record.life.reason.unwrap_or(EndReason::Lost);
-            let detail = (reason == EndReason::StartFailed).then(|| words(reason).to_owned());
+            let generic = (reason == EndReason::StartFailed).then(|| words(reason).to_owned());
+            let detail = record.detail.told.clone().or(generic);
             ExitStatus { code: None, signal: None, reason, detail }
         }
     }

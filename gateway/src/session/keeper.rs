@@ -8,32 +8,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::mpsc;
-use futures_util::{SinkExt, StreamExt};
-use shellgate_infra::compute::{Compute, TaskEnd};
+use futures_util::StreamExt;
+use shellgate_infra::compute::TaskEnd;
+use shellgate_infra::secrets::{SecretError, SecretValue};
+use shellgate_protocol::Offset;
 use shellgate_protocol::client_leg::{EndReason, Phase};
 use shellgate_protocol::enrolment::Bytes32;
-use shellgate_protocol::{CloseCode, Offset};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::ending::farewell_of;
 use super::{Effect, Event, LinkId, Record, State};
 use crate::admission::{SessionPermit, StartPermit, Ticket};
 use crate::auth::UserId;
 use crate::core::Core;
-use crate::http::link;
+use crate::http::link::{self, Listening};
 use crate::idle::IdleClock;
-use crate::launcher::{self, LaunchError, Launched};
+use crate::launcher::{LaunchError, Launched};
 use crate::registry::{Handle, View, Waiting};
 use crate::relay::{Activity, Command, Down, News};
 use crate::websocket::Socket;
 use crate::{audit, clock};
 
 mod clocks;
+mod leaving;
 mod line;
+mod secrets;
 mod task;
 
 /// Messages that may wait for a keeper.
@@ -139,7 +141,9 @@ pub struct Keeper {
     /// How far a line-mode program's output had got, and when it was seen to move.
     answered: Option<(Offset, i64)>,
     dialling_since: Instant,
-    listener: Option<JoinHandle<()>>,
+    told: secrets::Told,
+    reading: Option<AbortOnDropHandle<Result<Vec<SecretValue>, SecretError>>>,
+    listener: Option<Listening>,
     told_to_stop: bool,
     /// Its place in the start queue, until it is launched.
     turn: Option<Ticket>,
@@ -160,6 +164,7 @@ struct Line {
 enum Woken {
     Message(Option<Message>),
     Launched(Result<Launched, LaunchError>),
+    Secrets(Result<Vec<SecretValue>, SecretError>),
     Gone(TaskEnd),
     News(Option<News>),
     LinkDown(Down),
@@ -181,6 +186,10 @@ impl Keeper {
         let handle = Handle { keeper: messages, view: watched, activity: activity.clone() };
         let id = record.id;
         core.registry.add(id, handle.clone());
+        let listener = link::open(core, id, handle).map_err(|error| {
+            // Without it no bridge can call: the start's deadline ends the session.
+            tracing::error!(session = %id, %error, "no dial socket");
+        });
         let (started, turn) = places.start.unzip();
         let keeper = Box::new(Self {
             core: core.clone(),
@@ -198,23 +207,18 @@ impl Keeper {
             told_to_stop: false,
             answered: None,
             dialling_since: Instant::now(),
-            listener: None,
+            told: secrets::Told::default(),
+            reading: None,
+            listener: listener.ok(),
             turn,
             started,
             _place: places.session,
         });
-        core.tracker.spawn(keeper.keep(handle));
+        core.tracker.spawn(keeper.keep());
     }
 
     /// What happens now and then is boxed, so that it takes no room while nothing happens.
-    async fn keep(mut self: Box<Self>, handle: Handle) {
-        match link::listen(&self.core, self.record.id, self.record.life.link.launch, handle) {
-            Ok(listener) => self.listener = Some(listener),
-            Err(error) => {
-                // Without its socket no bridge can call: the start's deadline ends the session.
-                tracing::error!(session = %self.record.id, %error, "no dial socket");
-            }
-        }
+    async fn keep(mut self: Box<Self>) {
         Box::pin(self.take_up()).await;
         while self.record.life.state != State::Ended {
             let woken = self.wait().await;
@@ -279,6 +283,10 @@ impl Keeper {
                 let panicked = |error: JoinError| resume_unwind(error.into_panic());
                 Woken::Launched(launched.unwrap_or_else(panicked))
             }
+            read = when_there(&mut self.reading) => {
+                let panicked = |error: JoinError| resume_unwind(error.into_panic());
+                Woken::Secrets(read.unwrap_or_else(panicked))
+            }
             down = async { match down { Some(task) => task.await, None => pending().await } } => {
                 Woken::LinkDown(down.unwrap_or_else(|error| Down::LinkLost(error.to_string())))
             }
@@ -310,6 +318,10 @@ impl Keeper {
                 self.launch = None;
                 self.launched(launched).await;
             }
+            Woken::Secrets(read) => {
+                self.reading = None;
+                self.secrets_read(read).await;
+            }
             Woken::Gone(end) => {
                 self.gone = None;
                 self.hear_out().await;
@@ -326,6 +338,7 @@ impl Keeper {
             Woken::Clock => {
                 self.next_look = Instant::now() + CLOCK_TICK;
                 self.look_at_clocks().await;
+                self.look_at_secrets();
             }
             Woken::Stopping => {
                 self.told_to_stop = true;
@@ -379,7 +392,7 @@ impl Keeper {
             Effect::AwaitLink => self.set_deadline(limits.severed_deadline.get()),
             Effect::AskToStop(_) => self.set_deadline(limits.stop_grace.get() + HAND_OVER),
             Effect::StopTask(_) => self.set_deadline(limits.stop_grace.get() + STOP_AGAIN),
-            Effect::Relay(_) | Effect::End(_) => self.deadline = None,
+            Effect::Relay(_) | Effect::End(_) | Effect::Launch => self.deadline = None,
             Effect::None | Effect::RefuseLink => {}
         }
     }
@@ -388,6 +401,7 @@ impl Keeper {
         match effect {
             Effect::None | Effect::RefuseLink | Effect::Relay(_) => {}
             Effect::AwaitLink => self.show_waiting(Phase::Reconnecting),
+            Effect::Launch => self.start(),
             Effect::AskToStop(reason) => {
                 let grace = self.core.config.limits.stop_grace.get();
                 if let Some(line) = &mut self.relay {
@@ -429,56 +443,6 @@ impl Keeper {
 
     async fn note(&mut self, actor: Option<&UserId>, action: &'static str, detail: String) {
         audit::record(&self.core.store, Some(self.record.id), actor, action, detail).await;
-    }
-
-    /// The gateway leaves and the session stays: both legs are told when to come back.
-    async fn leave(mut self) {
-        let retry = clock::chance(RETRY);
-        if let Some(mut line) = self.relay.take() {
-            let _ = line.commands.send(Command::Goaway(retry)).await;
-            let reason = "the gateway is going away".to_owned();
-            let _ = line.commands.send(Command::Finish(CloseCode::Restart, reason)).await;
-            let _ = (&mut line.task).await;
-            self.hear_rest(&mut line).await;
-        }
-        self.close_listener();
-        self.core.registry.remove(self.record.id);
-    }
-
-    /// It is over: the clients learn it, and what the task had is given back.
-    fn bury(mut self) {
-        let (code, reason) = farewell_of(&self.record);
-        if let Some(mut line) = self.relay.take() {
-            let finish = Command::Finish(code, reason);
-            self.core.tracker.spawn(async move {
-                let _ = line.commands.send(finish).await;
-                let _ = line.task.await;
-            });
-        }
-        self.view.send_modify(|view| {
-            view.relay = None;
-            view.waiting = None;
-        });
-        self.close_listener();
-        self.core.registry.remove(self.record.id);
-        let (core, id) = (self.core.clone(), self.record.id);
-        let name = launcher::task_name(&self.record);
-        self.core.tracker.spawn(async move {
-            if let Some(name) = name
-                && let Err(error) = core.compute.forget(&name).await
-            {
-                tracing::warn!(%error, task = %name, "a task was not forgotten");
-            }
-            if let Err(error) = tokio::fs::remove_dir_all(core.dial_directory(id)).await {
-                tracing::debug!(%error, session = %id, "no dial directory to remove");
-            }
-        });
-    }
-
-    fn close_listener(&mut self) {
-        if let Some(listener) = self.listener.take() {
-            listener.abort();
-        }
     }
 }
 

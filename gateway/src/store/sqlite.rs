@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shellgate_infra::volumes::VolumeRef;
 use shellgate_protocol::client_leg::Role;
 use shellgate_protocol::enrolment::Bytes32;
 use shellgate_protocol::{Dial, Launch, SessionId};
@@ -148,18 +149,25 @@ impl Sqlite {
         }
     }
 
-    /// Stores what has become of a session. Its key and dial have their own write.
+    /// Stores what has become of a session. Its key and dial have their own write, and are those of a
+    /// launch: the next one has none yet.
     ///
     /// # Errors
     /// Where the store fails.
     pub async fn save(&self, record: &Record) -> Result<(), StoreError> {
-        sqlx::query("UPDATE sessions SET state = ?, ended_ms = ?, detail = ? WHERE id = ?")
-            .bind(record.life.state.as_str())
-            .bind(record.ended_ms)
-            .bind(detail_text(&record.detail)?)
-            .bind(record.id.to_string())
-            .execute(&mut *self.write().await?)
-            .await?;
+        sqlx::query(
+            "UPDATE sessions SET state = ?1, ended_ms = ?2, detail = ?3, launch = ?4,
+                 pinned_key = CASE WHEN launch = ?4 THEN pinned_key END,
+                 dial = CASE WHEN launch = ?4 THEN dial ELSE 0 END
+             WHERE id = ?5",
+        )
+        .bind(record.life.state.as_str())
+        .bind(record.ended_ms)
+        .bind(detail_text(&record.detail)?)
+        .bind(record.life.link.launch.0)
+        .bind(record.id.to_string())
+        .execute(&mut *self.write().await?)
+        .await?;
         Ok(())
     }
 
@@ -306,6 +314,44 @@ impl Sqlite {
         let reading = sqlx::query_scalar(chosen).bind(user_key);
         let uid: Option<u32> = reading.fetch_optional(&mut *write).await?;
         uid.ok_or(StoreError::NoUidLeft)
+    }
+
+    /// Where a user's files are, if that was ever stored.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn volume(&self, user_key: &str) -> Result<Option<VolumeRef>, StoreError> {
+        let text: Option<String> =
+            sqlx::query_scalar("SELECT volume FROM volumes WHERE user_key = ?")
+                .bind(user_key)
+                .fetch_optional(&mut *self.reader.hold().await?)
+                .await?;
+        let read = |text: String| serde_json::from_str(&text);
+        text.map(read).transpose().map_err(|error| StoreError::Unreadable(error.to_string()))
+    }
+
+    /// Stores where a user's files are, once: returns what was stored first.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn keep_volume(
+        &self,
+        user_key: &str,
+        volume: &VolumeRef,
+    ) -> Result<VolumeRef, StoreError> {
+        let unreadable = |error: serde_json::Error| StoreError::Unreadable(error.to_string());
+        let text = serde_json::to_string(volume).map_err(unreadable)?;
+        let mut write = self.write().await?;
+        sqlx::query("INSERT INTO volumes (user_key, volume) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(user_key)
+            .bind(text)
+            .execute(&mut *write)
+            .await?;
+        let kept: String = sqlx::query_scalar("SELECT volume FROM volumes WHERE user_key = ?")
+            .bind(user_key)
+            .fetch_one(&mut *write)
+            .await?;
+        serde_json::from_str(&kept).map_err(unreadable)
     }
 
     /// Keeps a ticket's hash and what it was made out for.

@@ -19,6 +19,7 @@ use crate::refusal::Refusal;
 use crate::relay::{Command, Down, Ended, News, Relay, Renewal, Setting};
 use crate::session::{Effect, Event, Exit, LastScreen, LinkId, Record, State};
 use crate::websocket::Socket;
+use crate::welcome::{Welcome, welcome};
 
 /// How long a relay may take to hear that its link was replaced. It waits for nobody.
 const RELAY_END: Duration = Duration::from_secs(1);
@@ -56,8 +57,10 @@ impl Keeper {
         if link.launch != self.record.life.link.launch || link <= self.record.life.link {
             return Err(Turned::Stale);
         }
-        let welcome = match self.core.welcome(&self.record).await {
-            Ok(welcome) => serde_json::to_string(&welcome).unwrap_or_default(),
+        let (welcome, read) = match welcome(&self.core, &self.record).await {
+            Ok(Welcome { message, read }) => {
+                (serde_json::to_string(&message).unwrap_or_default(), read)
+            }
             Err(error) => {
                 tracing::error!(session = %self.record.id, %error, "no welcome");
                 return Err(Turned::Later);
@@ -83,6 +86,7 @@ impl Keeper {
             self.note(None, "enrolment.pinned", format!("{link:?}")).await;
         }
         self.record_mut().pinned_key = Some(key);
+        self.told_secrets(read.unwrap_or_default()).await;
         Ok(welcome)
     }
 

@@ -1,6 +1,6 @@
 //! A keeper's dealings with its session's task: how it is started, found, watched and stopped.
 
-use shellgate_infra::compute::{Compute, TaskEnd, TaskRef};
+use shellgate_infra::compute::{Capacity, Compute, ComputeError, TaskEnd, TaskRef};
 use shellgate_protocol::client_leg::{EndReason, Phase};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -56,8 +56,14 @@ impl Keeper {
                 self.record_mut().detail.evidence.get_or_insert("there is no such task".into());
                 self.step(Event::TaskGone).await;
             }
+            Err(LaunchError::Compute(error)) if self.may_do_better(&error) => {
+                self.relaunch(&error.to_string()).await;
+            }
             Err(error) => {
                 tracing::warn!(session = %self.record.id, %error, "a start failed");
+                if let LaunchError::Compute(error) = &error {
+                    self.record_mut().detail.told = error.told().map(str::to_owned);
+                }
                 self.record_mut().detail.evidence.get_or_insert(error.to_string());
                 if !error.may_have_started() {
                     self.step(Event::StartFailed).await;
@@ -69,6 +75,39 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Whether another launch of this session may have a task where this one has none.
+    fn may_do_better(&self, error: &ComputeError) -> bool {
+        match error {
+            ComputeError::Changed(_) => true,
+            ComputeError::NoCapacity(_) => self.is_on_spot(),
+            ComputeError::Unavailable(_)
+            | ComputeError::Failed(_)
+            | ComputeError::BadSpec(_)
+            | ComputeError::Aws(_)
+            | ComputeError::Io { .. } => false,
+        }
+    }
+
+    fn is_on_spot(&self) -> bool {
+        let template = self.core.config.templates.get(&self.record.detail.template);
+        template.is_some_and(|of| launcher::capacity(&self.record, of) == Capacity::Spot)
+    }
+
+    /// Goes on to the next launch, on demand: what Spot has not now it may not have for hours.
+    async fn relaunch(&mut self, why: &str) {
+        self.note(None, "session.relaunch", why.to_owned()).await;
+        self.gone = None;
+        let is_last = self.record.life.step(Event::Relaunch).0.state == State::Ended;
+        let record = self.record_mut();
+        record.pinned_key = None;
+        record.detail.task = None;
+        record.detail.capacity = Some(Capacity::OnDemand);
+        if is_last {
+            record.detail.evidence.get_or_insert_with(|| why.to_owned());
+        }
+        self.step(Event::Relaunch).await;
     }
 
     pub(super) fn watch_task(&mut self, task: TaskRef) {
@@ -87,6 +126,9 @@ impl Keeper {
     }
 
     pub(super) async fn task_gone(&mut self, end: TaskEnd) {
+        if end.no_capacity && self.record.life.state == State::Starting && self.is_on_spot() {
+            return self.relaunch(&end.evidence).await;
+        }
         // Where the program's own end is known, it says all that there is to say.
         if self.record.detail.exit.is_none() {
             let log = end.log_tail.trim();
@@ -96,6 +138,10 @@ impl Keeper {
                 format!("the task is gone: {}; it said: {log}", end.evidence)
             };
             self.record_mut().detail.evidence.get_or_insert(evidence);
+            // Who stopped it knows why.
+            if self.record.life.reason.is_none() {
+                self.record_mut().detail.told = end.told;
+            }
         }
         self.step(Event::TaskGone).await;
     }

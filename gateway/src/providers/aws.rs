@@ -1,0 +1,89 @@
+//! The providers on AWS, made of the configuration. Knows no others.
+
+use shellgate_infra::aws::{Aws, AwsSettings};
+use shellgate_infra::compute::any::AnyCompute;
+use shellgate_infra::compute::ecs::{Architecture, Ecs, EcsConfig, Pace, Rates};
+use shellgate_infra::secrets::SecretError;
+use shellgate_infra::secrets::any::AnySecrets;
+use shellgate_infra::secrets::ssm::{SsmConfig, SsmSecrets};
+use shellgate_infra::volumes::any::AnyVolumes;
+use shellgate_infra::volumes::efs::{EfsConfig, EfsVolumes};
+use tokio::sync::OnceCell;
+
+use super::ProviderError;
+use crate::config::{self, Config};
+use crate::kept::{Given, Kept};
+
+/// One AWS for all that is on it, and none where nothing is.
+#[derive(Default)]
+pub(super) struct Account(OnceCell<Aws>);
+
+impl Account {
+    async fn get(&self, config: &Config) -> &Aws {
+        let settings = || AwsSettings {
+            region: config.aws.region.clone(),
+            ecs_endpoint: config.aws.ecs_endpoint.clone(),
+            efs_endpoint: config.aws.efs_endpoint.clone(),
+            ssm_endpoint: config.aws.ssm_endpoint.clone(),
+        };
+        self.0.get_or_init(|| Aws::new(settings())).await
+    }
+
+    /// Tasks on ECS, and what was found there.
+    pub async fn compute(&self, config: &Config) -> Result<(AnyCompute, String), ProviderError> {
+        let of = &config.ecs;
+        let ecs = Ecs::new(
+            self.get(config).await,
+            EcsConfig {
+                cluster: of.cluster.clone(),
+                family: of.family.clone(),
+                image: of.image.clone().unwrap_or_default(),
+                architecture: match of.architecture {
+                    config::Architecture::X86_64 => Architecture::X86_64,
+                    config::Architecture::Arm64 => Architecture::Arm64,
+                },
+                subnets: of.subnets.clone(),
+                security_groups: of.security_groups.clone(),
+                execution_role: of.execution_role.clone().unwrap_or_default(),
+                task_role: of.task_role.clone().unwrap_or_default(),
+                log_group: of.log_group.clone(),
+                stop_timeout: of.stop_timeout.get(),
+                rates: Rates::default(),
+                pace: Pace::default(),
+            },
+        )?;
+        let found = ecs.preflight().await?;
+        let spot = if found.spot { ", also on Spot" } else { ", not on Spot" };
+        let found = format!("Tasks run on Fargate in the cluster {}{spot}.", found.cluster);
+        Ok((AnyCompute::Ecs(ecs), found))
+    }
+
+    /// Files on EFS.
+    pub async fn volumes(&self, config: &Config) -> Result<AnyVolumes, ProviderError> {
+        let (file_systems, root) = (config.efs.file_systems.clone(), config.efs.root.clone());
+        let aws = self.get(config).await;
+        Ok(AnyVolumes::Efs(EfsVolumes::new(aws, EfsConfig { file_systems, root })?))
+    }
+
+    /// Secrets in the Parameter Store.
+    pub async fn secrets(&self, config: &Config) -> Result<AnySecrets, ProviderError> {
+        Ok(AnySecrets::Ssm(self.ssm(config).await?))
+    }
+
+    /// The gateway's own secrets, of which some are parameters.
+    pub async fn kept(&self, config: &Config) -> Result<Kept, ProviderError> {
+        let ssm = self.ssm(config).await?;
+        Ok(Kept::with_parameters(move |name| -> Given {
+            let (ssm, name) = (ssm.clone(), name.to_owned());
+            Box::pin(async move {
+                let read = ssm.parameter(&name).await.map_err(|error| error.to_string())?;
+                String::from_utf8(read.value).map_err(|_| "it is not UTF-8".to_owned())
+            })
+        }))
+    }
+
+    async fn ssm(&self, config: &Config) -> Result<SsmSecrets, SecretError> {
+        let (prefix, max_age) = (config.secrets.prefix.clone(), config.secrets.max_age.get());
+        SsmSecrets::new(self.get(config).await, SsmConfig { prefix, max_age })
+    }
+}
