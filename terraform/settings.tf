@@ -1,0 +1,58 @@
+# The gateway's settings that follow from the deployment, by section and key with two underscores between. The
+# gateways' service gets them as its environment, and outputs.tf hands them on.
+
+locals {
+  settings = {
+    server__state_dir = local.state_dir
+    server__drain     = "${var.leaving.drain}s"
+    log__format       = "json"
+
+    listen__client  = "0.0.0.0:${local.ports.client}"
+    listen__admin   = "0.0.0.0:${local.ports.admin}"
+    listen__task    = "0.0.0.0:${local.ports.task}"
+    listen__proxies = module.network.balancer_cidrs
+    listen__origins = ["https://${var.domain}"]
+
+    auth__issuers = var.issuers
+
+    store__kind     = "postgres"
+    store__host     = module.database.host
+    store__port     = local.ports.database
+    store__database = local.database.name
+    store__user     = local.database.user
+
+    aws__region = var.region
+
+    tasks__compute       = "ecs"
+    tasks__dial          = "wss://${local.task_host}:${local.ports.task}"
+    tasks__authorities   = [for name in var.task_authorities : "ssm:/${local.secrets_prefix}/gateway/${name}"]
+    tasks__enrolment_key = "ssm:/${local.secrets_prefix}/gateway/enrolment-key"
+    tasks__authority_key = "ssm:/${local.secrets_prefix}/gateway/${var.task_authority_key}"
+
+    ecs__cluster         = module.tasks.cluster_arn
+    ecs__family          = local.family
+    ecs__image           = "${module.tasks.repository_urls["task"]}:${var.images.task}"
+    ecs__architecture    = lower(var.architecture)
+    ecs__subnets         = module.network.subnet_ids.tasks
+    ecs__security_groups = [module.network.group_ids.tasks]
+    ecs__execution_role  = module.tasks.execution_role_arn
+    ecs__task_role       = module.tasks.task_role_arn
+    ecs__log_group       = module.tasks.log_group_name
+    ecs__spot            = var.spot
+
+    volumes__kind     = "efs"
+    efs__file_systems = module.volumes.file_system_ids
+    efs__root         = "/users"
+    efs__uid_range    = var.uid_range
+
+    secrets__kind   = "ssm"
+    secrets__prefix = "/${local.secrets_prefix}"
+
+    limits__sessions = var.sessions_max
+    # A start is some calls to AWS, of which it takes 20 a second: so many under way keep it busy, and a storm is a line.
+    limits__parallel_starts = 64
+    limits__start_queue     = 2000
+    # A task on Fargate takes some half a minute, most of it to fetch its image, and longer when many start at once.
+    limits__start_deadline = "5m"
+  }
+}

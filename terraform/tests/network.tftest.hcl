@@ -1,0 +1,154 @@
+# The network, with no AWS at all: addresses and routes, who may talk to whom, and which names there are.
+
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+}
+
+variables {
+  name               = "trial"
+  account_id         = "123456789012"
+  region             = "us-east-1"
+  partition          = "aws"
+  zones              = ["us-east-1a", "us-east-1b", "us-east-1c"]
+  cidr               = "10.64.0.0/16"
+  nat_per_zone       = true
+  tasks_max          = 10
+  client_cidrs       = ["0.0.0.0/0"]
+  issuer_hosts       = ["keys.example.com"]
+  internal_zone      = "trial.internal"
+  gateway_role_arn   = "arn:aws:iam::123456789012:role/trial-gateway"
+  ports              = { client = 7800, admin = 7801, task = 7802, database = 5432 }
+  logs_key_arn       = "arn:aws:kms:us-east-1:123456789012:key/x"
+  log_retention_days = 400
+  alarm_topic_arn    = "arn:aws:sns:us-east-1:123456789012:x"
+}
+
+run "every_task_of_the_largest_deployment_has_an_address_with_one_zone_gone" {
+  command = plan
+
+  module {
+    source = "./modules/network"
+  }
+
+  variables {
+    tasks_max = 32000
+  }
+
+  assert {
+    condition     = [for zone in var.zones : aws_subnet.tasks[zone].cidr_block] == ["10.64.0.0/18", "10.64.64.0/18", "10.64.128.0/18"]
+    error_message = "A quarter of the VPC is each zone's tasks'."
+  }
+
+  assert {
+    condition = length(distinct(concat(
+      [for subnet in aws_subnet.public : subnet.cidr_block],
+      [for subnet in aws_subnet.gateway : subnet.cidr_block],
+      [for subnet in aws_subnet.database : subnet.cidr_block],
+    ))) == 9
+    error_message = "No two subnets have the same addresses."
+  }
+
+  assert {
+    condition     = alltrue([for subnet in merge(aws_subnet.public, aws_subnet.tasks) : !subnet.map_public_ip_on_launch])
+    error_message = "Nothing gets a public address by itself."
+  }
+
+  # Routes of gateways and of the public subnets are all that there are.
+  assert {
+    condition     = toset([for route in aws_route.gateway : route.destination_cidr_block]) == toset(["0.0.0.0/0"]) && length(aws_route.gateway) == 3
+    error_message = "Gateways have a route to the issuers."
+  }
+
+  assert {
+    condition     = length(aws_route_table.tasks.route) == 0 && length(aws_route_table.database.route) == 0
+    error_message = "Tasks and database have no route."
+  }
+
+  assert {
+    condition     = toset([for flow in local.flows : flow.to if flow.from == "tasks"]) == toset(["task_balancer", "volumes", "endpoints"])
+    error_message = "Tasks reach their gateway, their files and what they need of AWS, and nothing else."
+  }
+
+  assert {
+    condition     = [for flow in local.flows : flow.from if flow.to == "task_balancer"] == ["tasks"]
+    error_message = "The listener for tasks is reached from tasks only."
+  }
+
+  assert {
+    condition     = length([for flow in local.flows : flow if flow.to == "tasks"]) == 0
+    error_message = "Nobody connects to a task."
+  }
+
+  assert {
+    condition     = [for flow in local.flows : flow.from if flow.to == "database"] == ["gateway"] && [for flow in local.flows : flow.from if flow.to == "gateway_endpoints"] == ["gateway"]
+    error_message = "Database and gateways' endpoints are for gateways."
+  }
+
+  assert {
+    condition     = toset(keys(aws_vpc_security_group_egress_rule.layers)) == toset(["tasks", "gateway"]) && aws_vpc_security_group_egress_rule.issuers.from_port == 443
+    error_message = "What leaves the VPC leaves by 443."
+  }
+
+  assert {
+    condition     = toset([for endpoint in aws_vpc_endpoint.shared : endpoint.service_name]) == toset(["com.amazonaws.us-east-1.ecr.api", "com.amazonaws.us-east-1.ecr.dkr", "com.amazonaws.us-east-1.logs"])
+    error_message = "Tasks have endpoints for images and logs."
+  }
+
+  assert {
+    condition     = toset(keys(aws_vpc_endpoint.gateway)) == toset(["ecs", "efs", "ssm", "kms"])
+    error_message = "Gateways have endpoints for tasks, volumes and secrets."
+  }
+
+  assert {
+    condition     = aws_route53_resolver_firewall_rule.everything_else.action == "BLOCK" && aws_route53_resolver_firewall_rule.allowed.priority < aws_route53_resolver_firewall_rule.everything_else.priority && aws_route53_resolver_firewall_config.this.firewall_fail_open == "DISABLED"
+    error_message = "What is not allowed has no answer, also when the firewall fails."
+  }
+
+  assert {
+    condition     = alltrue([for name in aws_route53_resolver_firewall_domain_list.allowed.domains : name == "keys.example.com" || endswith(name, ".amazonaws.com") || endswith(name, ".trial.internal")])
+    error_message = "Names are AWS's, the deployment's and the issuers'."
+  }
+}
+
+run "more_tasks_than_there_are_addresses_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/network"
+  }
+
+  variables {
+    cidr      = "10.64.0.0/20"
+    tasks_max = 3000
+  }
+
+  expect_failures = [aws_vpc.this]
+}
+
+run "one_nat_gateway_carries_all_zones_where_it_is_asked_for" {
+  command = plan
+
+  module {
+    source = "./modules/network"
+  }
+
+  variables {
+    nat_per_zone = false
+    client_cidrs = ["198.51.100.0/24", "203.0.113.0/24"]
+  }
+
+  assert {
+    condition     = keys(aws_nat_gateway.this) == ["us-east-1a"] && length(aws_route.gateway) == 3
+    error_message = "One NAT gateway, and every zone's gateways have a route to it."
+  }
+
+  assert {
+    condition     = toset([for rule in aws_vpc_security_group_ingress_rule.clients : rule.cidr_ipv4]) == toset(["198.51.100.0/24", "203.0.113.0/24"])
+    error_message = "Clients come from where they may."
+  }
+}
