@@ -1,5 +1,6 @@
 # Builds what a gateway needs to run: page, bridge, gateway and CLI. As a program it builds them as
-# they are installed; sourced, it gives the other scripts one function for each.
+# they are installed, and packs them for an image into the folder that is its argument; sourced, it
+# gives the other scripts one function for each.
 
 . scripts/setup.sh
 . scripts/node.sh
@@ -67,9 +68,19 @@ build_release() {
         cp --remove-destination "$static_bridge" target/release/shellgate-bridge
 }
 
+# pack_programs BRIDGE FOLDER INTO: copies for an image, without what only a debugger reads: most of them.
+pack_programs() {
+    need strip binutils
+    rm -rf "$3"
+    mkdir -p "$3"
+    strip -o "$3/shellgate-bridge" "$1"
+    for program in shellgate-gateway shellgate; do strip -o "$3/$program" "$2/$program"; done
+}
+
 case $0 in
 *build.sh)
     build_release
+    [ $# = 0 ] || pack_programs "$static_bridge" target/release "$1"
     say "Built, in target/release. To install it: sudo make install"
     ;;
 esac
