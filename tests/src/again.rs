@@ -1,5 +1,5 @@
-//! The same stories once more as an ordinary user: runs the test program again with another uid.
-//! Knows no story.
+//! The same stories once more: as an ordinary user, or with the gateway's tasks, files and secrets
+//! on AWS. Runs the test program again, with another uid or another environment. Knows no story.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -13,12 +13,16 @@ use crate::binaries;
 /// A uid that is nobody's account, outside of what a gateway gives to its users.
 const ORDINARY: u32 = 54_321;
 
-/// Runs the tests of a module (its `module_path!()`) again, all but the one named `but`, as an
+/// Where worlds are, as a test program that is run again is told.
+const ON: &str = "SHELLGATE_STORIES_ON";
+const AWS: &str = "aws";
+
+/// Runs the tests of a module (its `module_path!()`) again, all but those named in `but`, as an
 /// ordinary user. Where this is one already, it says so and does nothing.
 ///
 /// # Panics
 /// Where one of them fails.
-pub fn as_an_ordinary_user(module: &str, but: &str) {
+pub fn as_an_ordinary_user(module: &str, but: &[&str]) {
     if !Uid::effective().is_root() {
         println!("these tests run as an ordinary user already");
         return;
@@ -29,28 +33,55 @@ pub fn as_an_ordinary_user(module: &str, but: &str) {
     let test = reachable(home);
     // The first part is the test program's own name, which names no test.
     let (_, module) = module.split_once("::").expect("a module of a test program");
-    let ran = Command::new(test)
-        .arg(format!("{module}::"))
-        .args(["--skip", but, "--test-threads", "2"])
-        .current_dir(home)
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", home)
-        .env("TMPDIR", home)
-        .envs(std::env::var_os(binaries::PACKAGE).map(|package| (binaries::PACKAGE, package)))
-        .uid(ORDINARY)
-        .gid(ORDINARY)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the test program runs again");
-    let said = String::from_utf8_lossy(&ran.stdout);
-    print!("{said}");
-    eprint!("{}", String::from_utf8_lossy(&ran.stderr));
-    assert!(ran.status.success(), "as an ordinary user: {}", ran.status);
-    assert!(!said.contains("running 0 tests"), "no test is named {module}");
+    let mut again = again(&test, module, but);
+    again.current_dir(home).env("HOME", home).env("TMPDIR", home).uid(ORDINARY).gid(ORDINARY);
+    passes(again, &format!("as an ordinary user, the tests of {module}"));
     let left: Vec<_> = std::fs::read_dir(home).expect("it is there").flatten().collect();
     let left: Vec<_> = left.iter().map(std::fs::DirEntry::file_name).collect();
     assert!(left.iter().all(|name| name == "copy"), "temporary files are left: {left:?}");
+}
+
+/// Runs the tests of a module (its `module_path!()`) again, all but those named in `but`, in worlds
+/// that are on AWS. Those left out say nothing about where tasks run, or speak of sandboxes.
+///
+/// # Panics
+/// Where one of them fails.
+pub fn on_aws(module: &str, but: &[&str]) {
+    let (_, module) = module.split_once("::").expect("a module of a test program");
+    let test = std::env::current_exe().expect("a test has a path");
+    let mut again = again(&test, module, but);
+    let kept = ["HOME", "SHELLGATE_MOTO_PYTHON"];
+    again.env(ON, AWS).envs(kept.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    passes(again, &format!("on AWS, the tests of {module}"));
+}
+
+/// Whether worlds are on AWS unless they say otherwise.
+#[must_use]
+pub(crate) fn is_on_aws() -> bool {
+    std::env::var_os(ON).is_some_and(|on| on == AWS)
+}
+
+/// The test program once more, for the tests of a module but these.
+fn again(test: &Path, module: &str, but: &[&str]) -> Command {
+    let mut again = Command::new(test);
+    again
+        .arg(format!("{module}::"))
+        .args(but.iter().flat_map(|but| ["--skip", but]))
+        .args(["--test-threads", "2"])
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .envs(std::env::var_os(binaries::PACKAGE).map(|package| (binaries::PACKAGE, package)))
+        .stdin(Stdio::null());
+    again
+}
+
+fn passes(mut again: Command, what: &str) {
+    let ran = again.output().expect("the test program runs again");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    print!("{said}");
+    eprint!("{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{what}: {}", ran.status);
+    assert!(!said.contains("running 0 tests"), "{what}: there are none");
 }
 
 /// The test program where everybody can run it: itself, or a copy with the programs beside it.

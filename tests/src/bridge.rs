@@ -1,6 +1,7 @@
-//! A bridge played by hand, for what no honest bridge does: dials a session's socket, and says
-//! what the test wants said. Knows the link leg and no program.
+//! A bridge played by hand, for what no honest bridge does: dials a session's socket, or the tasks'
+//! port, and says what the test wants said. Knows the link leg and no program.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
@@ -8,18 +9,24 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use shellgate_protocol::client_leg::{InputStart, OutputStart, Resume};
-use shellgate_protocol::enrolment::{Bytes32, Bytes64, encode, token_message, transcript};
+use shellgate_protocol::enrolment::{
+    BINDING_LABEL, Bytes32, Bytes64, encode, token_message, transcript,
+};
 use shellgate_protocol::frame::{Frame, Kind, LinkFrame};
 use shellgate_protocol::{
     ChannelNumber, Dial, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Launch, Offset,
     SessionId, TerminalSize, ToBridge,
 };
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use crate::afar::Task;
 use crate::link::connect;
 use crate::{World, within};
 
@@ -29,7 +36,7 @@ const SILENT: &str = "#!/bin/sh\nexec sleep 1000\n";
 /// Who a bridge says it is.
 pub struct Played {
     session: SessionId,
-    socket: PathBuf,
+    dials: Dials,
     key: Ed25519KeyPair,
     /// The launch that it says it is of.
     pub launch: Launch,
@@ -37,11 +44,26 @@ pub struct Played {
     pub dial: Dial,
     /// The enrolment token that it shows.
     pub token: Option<String>,
+    /// Whether its proof is for the channel that it has.
+    pub binds: bool,
 }
+
+/// Where such a bridge dials.
+enum Dials {
+    Socket(PathBuf),
+    /// The tasks' port, trusting these authorities (PEM).
+    Port(SocketAddr, String),
+}
+
+/// Any connection.
+trait End: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<E: AsyncRead + AsyncWrite + Unpin + Send> End for E {}
 
 /// A link of such a bridge.
 pub struct PlayedLink {
-    socket: WebSocketStream<UnixStream>,
+    socket: WebSocketStream<Box<dyn End>>,
+    binding: Option<Bytes32>,
 }
 
 /// Why a bridge was not let in.
@@ -71,14 +93,29 @@ impl Played {
     pub fn new(world: &World, session: SessionId) -> Self {
         let mut played = Self {
             session,
-            socket: world.dial_directory(session).join("dial.sock"),
+            dials: Dials::Socket(world.dial_directory(session).join("dial.sock")),
             key: Ed25519KeyPair::generate().expect("a key"),
             launch: Launch(1),
             dial: Dial(1),
             token: None,
+            binds: true,
         };
         played.token = Some(played.token_of(&world.state(), session));
         played
+    }
+
+    /// A bridge of a task that dials this address, and trusts these authorities.
+    #[must_use]
+    pub fn of(task: &Task, address: SocketAddr, authorities: &str) -> Self {
+        Self {
+            session: task.session,
+            dials: Dials::Port(address, authorities.to_owned()),
+            key: Ed25519KeyPair::generate().expect("a key"),
+            launch: Launch(1),
+            dial: Dial(1),
+            token: Some(task.token().to_owned()),
+            binds: true,
+        }
     }
 
     /// The enrolment token of a session's first launch, as only the gateway can make it.
@@ -103,14 +140,15 @@ impl Played {
         let ToBridge::Challenge { nonce: theirs } = link.hears().await? else {
             panic!("`challenge` comes first")
         };
-        let said = transcript(&nonce, &theirs, self.session, launch, dial, None);
+        let binding = link.binding.as_ref().filter(|_| self.binds);
+        let said = transcript(&nonce, &theirs, self.session, launch, dial, binding);
         let signature = Bytes64(self.key.sign(&said).as_ref().try_into().expect("64 bytes"));
         link.says(&FromBridge::Proof { signature }).await;
         let welcome = link.hears().await?;
         Ok((link, welcome))
     }
 
-    /// Dials a path of the session's socket.
+    /// Dials a path.
     ///
     /// # Errors
     /// Where the upgrade is refused.
@@ -123,22 +161,46 @@ impl Played {
             let token = HeaderValue::from_str(token).expect("a header's value");
             headers.insert(INTERNAL_TOKEN_HEADER, token);
         }
-        let stream = within("a dial", async {
-            loop {
-                match connect(&self.socket).await {
-                    Ok(stream) => return stream,
-                    // The gateway binds it a moment after the session is there.
-                    Err(_) => tokio::task::yield_now().await,
-                }
-            }
-        })
-        .await;
+        let (stream, binding) = within("a dial", self.connects()).await;
         match within("an upgrade", client_async(request, stream)).await {
-            Ok((socket, _)) => Ok(PlayedLink { socket }),
+            Ok((socket, _)) => Ok(PlayedLink { socket, binding }),
             Err(Error::Http(answer)) => Err(TurnedAway::Refused(answer.status().as_u16())),
             Err(_) => Err(TurnedAway::Broken),
         }
     }
+}
+
+impl Played {
+    async fn connects(&self) -> (Box<dyn End>, Option<Bytes32>) {
+        match &self.dials {
+            Dials::Socket(path) => loop {
+                match connect(path).await {
+                    Ok(stream) => return (Box::new(stream), None),
+                    // The gateway binds it a moment after the session is there.
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            },
+            Dials::Port(address, authorities) => {
+                let stream = shakes_hands(*address, authorities).await.expect("it trusts");
+                let (_, channel) = stream.get_ref();
+                let binding = channel.export_keying_material([0; 32], BINDING_LABEL, Some(&[]));
+                (Box::new(stream), Some(Bytes32(binding.expect("hands are shaken"))))
+            }
+        }
+    }
+}
+
+/// A connection to the tasks' port, for who trusts these authorities.
+///
+/// # Errors
+/// Where the other end is not trusted, or not there.
+pub async fn shakes_hands(
+    address: SocketAddr,
+    authorities: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let config = shellgate_bridge::trust::trusting(authorities).expect("authorities");
+    let stream = TcpStream::connect(address).await?;
+    TlsConnector::from(config).connect(address.ip().into(), stream).await
 }
 
 impl PlayedLink {

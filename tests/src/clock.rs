@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use shellgate_protocol::SessionId;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
@@ -44,6 +45,15 @@ pub(crate) async fn age(store: &Path, by: Duration) {
         let statement = AssertSqlSafe(statement);
         sqlx::query(statement).execute(&mut store).await.expect("the store is written");
     }
+    store.close().await.expect("the store is closed");
+}
+
+/// Takes a session's row out of a store that no gateway uses.
+pub(crate) async fn forget(path: &Path, session: SessionId) {
+    let mut store = open(path).await;
+    let row = sqlx::query("DELETE FROM sessions WHERE id = ?").bind(session.to_string());
+    let done = row.execute(&mut store).await.expect("the store is written");
+    assert_eq!(done.rows_affected(), 1, "{session} is stored");
     store.close().await.expect("the store is closed");
 }
 

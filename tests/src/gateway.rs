@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
+use shellgate_cloud::Cloud;
 use tokio::sync::watch;
 
 use crate::{binaries, within};
@@ -22,6 +23,8 @@ const LINES_KEPT: usize = 2000;
 struct Seen {
     /// Its client and its admin address.
     serving: Option<(SocketAddr, SocketAddr)>,
+    /// Where tasks dial, if there is such a place.
+    task: Option<SocketAddr>,
     ended: Option<ExitStatus>,
     lines: u64,
 }
@@ -48,6 +51,7 @@ impl Gateway {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", home)
             .env("TMPDIR", home.join("tmp"))
+            .envs(Cloud::credentials_environment())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -61,7 +65,7 @@ impl Gateway {
         let kept = log.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let serving = serving(&line);
+                let (serving, task) = serving(&line);
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.len() == LINES_KEPT {
                     kept.pop_front();
@@ -71,6 +75,7 @@ impl Gateway {
                 tell.send_modify(|seen| {
                     seen.lines += 1;
                     seen.serving = seen.serving.or(serving);
+                    seen.task = seen.task.or(task);
                 });
             }
             // The last line is read: it has ended, or is about to.
@@ -89,6 +94,10 @@ impl Gateway {
 
     pub(crate) fn addresses(&self) -> (SocketAddr, SocketAddr) {
         self.seen.borrow().serving.expect("it serves")
+    }
+
+    pub(crate) fn task_address(&self) -> SocketAddr {
+        self.seen.borrow().task.expect("it has a port for tasks")
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -131,11 +140,12 @@ impl Gateway {
     }
 }
 
-fn serving(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let line: Value = serde_json::from_str(line).ok()?;
+/// What a line says of the client and the admin address, and of the tasks'.
+fn serving(line: &str) -> (Option<(SocketAddr, SocketAddr)>, Option<SocketAddr>) {
+    let line: Value = serde_json::from_str(line).unwrap_or_default();
     if line["message"] != "serving" {
-        return None;
+        return (None, None);
     }
     let address = |name: &str| line[name].as_str()?.parse().ok();
-    Some((address("client")?, address("admin")?))
+    (address("client").zip(address("admin")), address("task"))
 }

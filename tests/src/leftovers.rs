@@ -15,19 +15,22 @@ use crate::clock;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
-    start_time: u64,
+    pub(crate) start_time: u64,
 }
 
 impl Process {
-    fn lives(self) -> bool {
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
-            return false;
-        };
+    /// The process that has this number now, if one lives.
+    pub(crate) fn of(pid: i32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name may hold anything; what follows its last bracket is fixed.
         let rest: Vec<&str> =
             stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        let is_zombie = rest.first() == Some(&"Z");
-        !is_zombie && rest.get(19).and_then(|text| text.parse().ok()) == Some(self.start_time)
+        let start_time = rest.get(19)?.parse().ok()?;
+        (rest.first() != Some(&"Z")).then_some(Self { pid, start_time })
+    }
+
+    fn lives(self) -> bool {
+        Self::of(self.pid) == Some(self)
     }
 }
 

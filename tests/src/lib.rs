@@ -4,6 +4,7 @@
 //! Everything here panics with a sentence where a test would have to fail anyway, and every wait
 //! has a deadline.
 
+pub mod aws;
 pub mod binaries;
 pub mod clock;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod cable;
 pub mod link;
 mod wire;
 
+pub mod afar;
 pub mod bridge;
 pub mod documented;
 pub mod gate;

@@ -2,25 +2,27 @@
 //! starts, dies, and comes back, and that nothing of it may be left.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use shellgate_client::{Api, Endpoint, TokenSource};
 use shellgate_gateway::auth::UserId;
+use shellgate_gateway::config::Config as Configured;
 use shellgate_protocol::SessionId;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 use toml::Value;
 
+use crate::aws::Aws;
 use crate::config::Config;
 use crate::disk::{Ballast, Disk};
 use crate::gateway::Gateway;
 use crate::issuer::{ISSUER, Issuer};
 use crate::leftovers::Leftovers;
 use crate::link::{Link, LinkCable};
-use crate::{Cable, User, clock, until};
+use crate::{Cable, User, afar, again, clock, until};
 
 /// The user that a world itself acts as.
 const OPERATOR: &str = "the-operator";
@@ -43,6 +45,8 @@ pub struct World {
 pub(crate) struct Shared {
     // Dropped with the world and its last user, and before the folder that it is mounted in.
     disk: Option<Disk>,
+    // And so that its tasks end before their homes are removed.
+    aws: OnceLock<Aws>,
     place: TempDir,
     pub(crate) issuer: Issuer,
     config: Mutex<Config>,
@@ -53,6 +57,7 @@ pub(crate) struct Shared {
 /// A world that is still to be made.
 pub struct WorldBuilder {
     shared: Shared,
+    on_aws: bool,
 }
 
 impl WorldBuilder {
@@ -90,8 +95,35 @@ impl WorldBuilder {
         Some(self)
     }
 
+    /// Has the gateway's tasks, files and secrets on AWS, instead of on this machine.
+    #[must_use]
+    pub fn on_aws(mut self) -> Self {
+        self.on_aws = true;
+        self
+    }
+
+    /// Where its files are.
+    pub(crate) fn place(&self) -> &Path {
+        self.shared.place()
+    }
+
+    /// What users need of a world whose gateway somebody else starts at this address, and how that
+    /// is configured.
+    pub(crate) fn with_a_gateway_at(self, client: SocketAddr) -> (Arc<Shared>, Configured) {
+        let path = self.shared.place().join("gateway.toml");
+        lock(&self.shared.config).write(&path);
+        *lock(&self.shared.address) = Some(client);
+        (Arc::new(self.shared), afar::read(&path))
+    }
+
     /// Starts the gateway.
     pub async fn start(self) -> World {
+        if self.on_aws {
+            let aws = Aws::start(self.shared.place.path()).await;
+            aws.configure(&mut lock(&self.shared.config));
+            // It is empty: nobody else has this builder.
+            let _ = self.shared.aws.set(aws);
+        }
         let mut world =
             World { shared: Arc::new(self.shared), gateway: None, leftovers: Leftovers::default() };
         world.starts_the_gateway_again().await;
@@ -113,7 +145,9 @@ impl World {
         let issuer = Issuer::default();
         let config = Mutex::new(Config::new(&place.path().join("state"), &issuer));
         let (address, tracker) = (Mutex::new(None), TaskTracker::new());
-        WorldBuilder { shared: Shared { disk: None, place, issuer, config, address, tracker } }
+        let aws = OnceLock::new();
+        let shared = Shared { disk: None, aws, place, issuer, config, address, tracker };
+        WorldBuilder { shared, on_aws: again::is_on_aws() }
     }
 
     /// A user of this world's issuer.
@@ -132,6 +166,15 @@ impl World {
     #[must_use]
     pub fn issuer(&self) -> &Issuer {
         &self.shared.issuer
+    }
+
+    /// The AWS that the gateway is on.
+    ///
+    /// # Panics
+    /// Where it is on none.
+    #[must_use]
+    pub fn aws(&self) -> &Aws {
+        self.shared.aws.get().expect("this world is on AWS")
     }
 
     /// A cable to the gateway's client listener, to be used by [`User::through`].
@@ -170,6 +213,12 @@ impl World {
         self.gateway.as_ref().expect("a gateway runs").addresses().1
     }
 
+    /// Where the gateway is dialled over a network.
+    #[must_use]
+    pub fn task_address(&self) -> SocketAddr {
+        self.gateway.as_ref().expect("a gateway runs").task_address()
+    }
+
     /// The gateway's process id.
     #[must_use]
     pub fn gateway_pid(&self) -> u32 {
@@ -199,8 +248,11 @@ impl World {
     }
 
     /// Gives a user a secret.
-    pub fn keeps_a_secret(&self, user: &str, name: &str, value: &str) {
+    pub async fn keeps_a_secret(&self, user: &str, name: &str, value: &str) {
         let key = UserId::new(ISSUER, user).expect("a user").key();
+        if let Some(aws) = self.shared.aws.get() {
+            return aws.keeps_a_secret(&key, name, value).await;
+        }
         let path = self.state().join("secrets.toml");
         let mut document: toml::Table = match std::fs::read_to_string(&path) {
             Ok(text) => text.parse().expect("TOML"),
@@ -292,6 +344,12 @@ impl World {
         }
     }
 
+    /// Takes a session out of the gateway's store, while no gateway runs.
+    pub async fn forgets_the_session(&self, session: SessionId) {
+        assert!(self.gateway.is_none(), "the store is somebody's");
+        clock::forget(&self.store(), session).await;
+    }
+
     /// Lets time pass for the gateway's store, while no gateway runs.
     pub async fn lets_pass(&mut self, time: Duration) {
         assert!(self.gateway.is_none(), "time passes for a store that nobody uses");
@@ -327,6 +385,9 @@ impl World {
             }
         }
         self.stops_the_gateway().await;
+        if let Some(aws) = self.shared.aws.get() {
+            aws.assert_nothing_runs().await;
+        }
         self.leftovers.assert_none(&self.state(), &self.shared.place.path().join("tmp")).await;
     }
 }
@@ -355,6 +416,10 @@ impl Drop for World {
 impl Shared {
     pub(crate) fn address(&self) -> SocketAddr {
         lock(&self.address).expect("a gateway has served")
+    }
+
+    pub(crate) fn place(&self) -> &Path {
+        self.place.path()
     }
 
     pub(crate) fn state(&self) -> PathBuf {

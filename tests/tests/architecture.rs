@@ -8,16 +8,19 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Our crates and, for each, those of our crates that it may depend on.
-const ARROWS: [(&str, &[&str]); 5] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("shellgate-protocol", &[]),
     ("shellgate-infra", &[]),
     ("shellgate-bridge", &["shellgate-protocol"]),
     ("shellgate-client", &["shellgate-protocol"]),
     ("shellgate-gateway", &["shellgate-protocol", "shellgate-infra"]),
+    ("shellgate-conformance", &["shellgate-infra"]),
+    ("shellgate-cloud", &["shellgate-infra"]),
 ];
 
 /// What drives the real programs, and ships with none of them.
-const MAY_KNOW_ALL: [&str; 2] = ["shellgate-tests", "shellgate-load"];
+const MAY_KNOW_ALL: [&str; 4] =
+    ["shellgate-tests", "shellgate-load", "shellgate-cloud", "shellgate-conformance"];
 
 /// What runs futures, threads or sockets: the wire's types need none of it.
 const RUNTIMES: [&str; 9] = [

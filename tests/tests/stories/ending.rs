@@ -13,7 +13,7 @@ use shellgate_tests::{World, until, within};
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), "as_an_ordinary_user");
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,15 @@ use shellgate_tests::World;
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), "as_an_ordinary_user");
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+}
+
+#[test]
+fn on_aws() {
+    // These speak of what only a sandbox has: a socket to dial, no network, a uid of 1000.
+    let of_sandboxes = ["floods_its_dial_socket", "no_network", "nothing_of_the_host"];
+    let skipped = [&of_sandboxes[..], &["as_an_ordinary_user", "on_aws"]].concat();
+    shellgate_tests::again::on_aws(module_path!(), &skipped);
 }
 
 #[tokio::test]
@@ -156,10 +164,10 @@ async fn secrets_reach_their_program_and_nobody_elses() {
     ]))
     .expect("TOML");
     let world = World::builder().set("templates.agent.secrets", secrets).start().await;
-    world.keeps_a_secret("ada", "api-key", "the-key-of-ada");
-    world.keeps_a_secret("ada", "certificate", "two\nlines");
-    world.keeps_a_secret("ada", "unused", "not-for-this-template");
-    world.keeps_a_secret("eve", "api-key", "the-key-of-eve");
+    world.keeps_a_secret("ada", "api-key", "the-key-of-ada").await;
+    world.keeps_a_secret("ada", "certificate", "two\nlines").await;
+    world.keeps_a_secret("ada", "unused", "not-for-this-template").await;
+    world.keeps_a_secret("eve", "api-key", "the-key-of-eve").await;
     let mut ada = world.user("ada").opens_a("agent").await;
     assert_eq!(ada.runs("echo $API_KEY").await, "the-key-of-ada");
     assert_eq!(ada.runs("cat /run/secrets/api-key").await, "the-key-of-ada");

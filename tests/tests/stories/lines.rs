@@ -11,7 +11,12 @@ use tokio_tungstenite::tungstenite::Message;
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), "as_an_ordinary_user");
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+}
+
+#[test]
+fn on_aws() {
+    shellgate_tests::again::on_aws(module_path!(), &["as_an_ordinary_user", "on_aws"]);
 }
 
 /// A plain client of a new session.

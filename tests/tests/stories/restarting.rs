@@ -17,7 +17,15 @@ const PASTE: usize = 600_000;
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), "as_an_ordinary_user");
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+}
+
+#[test]
+fn on_aws() {
+    shellgate_tests::again::on_aws(
+        module_path!(),
+        &["as_an_ordinary_user", "on_aws", "a_faulty_file_of_secrets"],
+    );
 }
 
 /// A shell in which a stream of numbers prints, and a paste waits for the program to read it, which
@@ -119,7 +127,7 @@ async fn a_gateway_that_is_stopped_leaves_its_sandboxes_to_the_next() {
 async fn a_faulty_file_of_secrets_and_a_template_that_is_gone_end_no_session_that_runs() {
     let secrets = toml::Value::Array(vec!["api-key".into()]);
     let mut world = World::builder().set("templates.agent.secrets", secrets).start().await;
-    world.keeps_a_secret("ada", "api-key", "the-key-of-ada");
+    world.keeps_a_secret("ada", "api-key", "the-key-of-ada").await;
     let ada = world.user("ada");
     let mut agent = ada.opens_a("agent").await;
     let mut shell = ada.opens_a_shell().await;

@@ -20,7 +20,12 @@ fn numbered(lines: u32) -> String {
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), "as_an_ordinary_user");
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+}
+
+#[test]
+fn on_aws() {
+    shellgate_tests::again::on_aws(module_path!(), &["as_an_ordinary_user", "on_aws"]);
 }
 
 #[tokio::test]
