@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check fmt lint doc deny web-check fuzz torture bench build install clean
+.PHONY: help run test check fmt lint doc deny web-check fuzz torture terraform bench image build install clean
 
 # Where `make install` puts things, below DESTDIR.
 PREFIX ?= /usr/local
@@ -45,8 +45,14 @@ fuzz: ## Only the fuzz targets, SECONDS_EACH=10 seconds each, from SEED=1
 torture: ## Break client, link and gateway 240 times at random, and count every byte
 	@SHELLGATE_TORTURE_BREAKS=$${SHELLGATE_TORTURE_BREAKS:-240} exec sh scripts/test.sh torture
 
+terraform: ## Check the AWS deployment, without AWS: form, plan, tests, permissions, policy
+	@exec sh scripts/terraform.sh
+
 bench: ## Measure the gateway beside a bare one, as ratios; some 30 minutes
 	@exec sh scripts/bench.sh
+
+image: ## Build the task image and the gateway image, and run them as they are run in production
+	@exec sh scripts/image.sh
 
 build: ## Build the page, the bridge, the gateway and the CLI as they are installed
 	@exec sh scripts/build.sh

@@ -3,7 +3,8 @@
 
 set -eu
 
-logs=target/suites
+# A script that is itself a step of another keeps its own logs.
+logs=${logs:-target/suites}
 mkdir -p "$logs"
 results=$logs/results
 : >"$results"
@@ -14,6 +15,15 @@ skipped_status=75
 skip() {
     echo "$*"
     exit "$skipped_status"
+}
+
+# What a step exits with that needs what no script here can bring: unlike one that is skipped it may be
+# missing in CI, and the summary says so all the same.
+left_out_status=76
+
+leave_out() {
+    echo "$*"
+    exit "$left_out_status"
 }
 
 # suite NAME: runs the function of that name. A failure is remembered, and the next suite runs.
@@ -27,9 +37,17 @@ suite() {
     seconds=$(($(date +%s) - began))
     note=
     case $status in
-    0) outcome=passed ;;
+    0)
+        outcome=passed
+        # What a suite does without where it may is told, too.
+        note=$(tail -n 1 "$logs/$1.log" | grep '^left out: ') || note=
+        ;;
     "$skipped_status")
         outcome=skipped
+        note=$(tail -n 1 "$logs/$1.log")
+        ;;
+    "$left_out_status")
+        outcome="left out"
         note=$(tail -n 1 "$logs/$1.log")
         ;;
     *)

@@ -8,6 +8,7 @@ case $0 in
     . scripts/build.sh
     ;;
 esac
+. scripts/moto.sh
 
 # Longest that the tests of one suite may take altogether, in seconds: a hang is a failure, too.
 suite_deadline=1200
@@ -17,6 +18,7 @@ setup() {
     need_c_compiler
     need_bubblewrap
     want_node || say "No page and no page tests: $no_node"
+    case $suites in *units* | *stories*) need_moto ;; esac
 }
 
 # The same profile, features and folder as the test runners use, so that nothing is built twice.
@@ -57,7 +59,7 @@ run_tests() {
 # Each crate's own tests, and the rules of the layout.
 units() {
     set -- --lib --bins
-    for crate in protocol gateway bridge infra client; do
+    for crate in protocol gateway bridge infra client tests/cloud; do
         for name in $(test_files "$crate"/tests/*.rs "$crate"/tests/*/main.rs); do
             set -- "$@" --test "$name"
         done
@@ -105,14 +107,26 @@ browser() {
         timeout "$suite_deadline" npm run --silent test:browser)
 }
 
-suites='units stories page_tests fuzz'
+# The AWS deployment, checked without AWS. Reads the code, and so it is a test of it, too.
+terraform() {
+    # In a shell of its own, which does not know this function.
+    sh -c 'command -v terraform' >/dev/null || leave_out "left out: terraform is missing (make terraform says how to get it)"
+    sh scripts/terraform.sh
+}
+
+# The images, of the programs that the other suites test. Where no engine starts it says so and passes.
+image() {
+    PROGRAMS=target/debug BRIDGE=target/$(host_triple)/release/shellgate-bridge sh scripts/image.sh
+}
+
+suites='units stories page_tests terraform image fuzz'
 [ ! -e tests/tests/torture.rs ] || suites="$suites torture"
 [ ! -e web/test/browser/story.ts ] || suites="$suites browser"
 
 if [ $# -gt 0 ]; then suites=$*; fi
 suite_or_stop setup
 case $suites in
-fuzz) ;;
+fuzz | terraform) ;;
 *) suite_or_stop binaries ;;
 esac
 for name in $suites; do suite "$name"; done
