@@ -118,21 +118,27 @@ async fn input_that_is_sent_again_after_a_break_is_applied_once() {
     assert_eq!(link.closes(opened.channel, false).await, at(text.len()));
 }
 
-#[tokio::test]
-async fn a_mebibyte_is_pasted_into_cat() {
-    let gateway = Gateway::start(script(RAW_CAT));
+/// A paste of so many bytes into a program that prints what it reads: all of it arrives, and is said to
+/// have been applied.
+async fn arrives_pasted(gateway: &Gateway, bytes: usize) {
     let mut link = gateway.linked().await;
     let mut client = Client::driver();
     let opened = link.opens(1, &client).await;
     client.sees(&mut link, opened, "ready\n").await;
     let begins = client.output.len();
-    let text = paste(INPUT_UNAPPLIED_MAX as usize);
+    let text = paste(bytes);
     client.types(&mut link, opened, 0, &text).await;
     client.has(&mut link, opened, begins + text.len()).await;
     assert!(client.output[begins..] == text);
     while client.applied < at(text.len()) {
         client.takes(&mut link, opened).await;
     }
+}
+
+#[tokio::test]
+async fn a_mebibyte_is_pasted_into_cat() {
+    let gateway = Gateway::start(script(RAW_CAT));
+    arrives_pasted(&gateway, INPUT_UNAPPLIED_MAX as usize).await;
 }
 
 #[tokio::test]

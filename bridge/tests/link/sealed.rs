@@ -8,8 +8,8 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use crate::door::{Authority, Door};
-use crate::gateway::{BRIDGE, Client, Gateway, PATIENCE, at, script};
-use crate::{RAW_CAT, numbers, paste};
+use crate::gateway::{BRIDGE, Client, Gateway, PATIENCE, script};
+use crate::{RAW_CAT, arrives_pasted, numbers};
 
 /// What the kernel calls the machine itself.
 const HERE: &str = "127.0.0.1";
@@ -40,18 +40,7 @@ async fn within_tls_a_link_breaks_in_a_megabyte_and_is_resumed_exactly() {
 #[tokio::test]
 async fn within_tls_a_paste_arrives_whole_however_it_is_cut_into_records() {
     let gateway = Gateway::start_over_a_network(script(RAW_CAT));
-    let mut link = gateway.linked().await;
-    let mut client = Client::driver();
-    let opened = link.opens(1, &client).await;
-    client.sees(&mut link, opened, "ready\n").await;
-    let begins = client.output.len();
-    let text = paste(400_000);
-    client.types(&mut link, opened, 0, &text).await;
-    client.has(&mut link, opened, begins + text.len()).await;
-    assert!(client.output[begins..] == text);
-    while client.applied < at(text.len()) {
-        client.takes(&mut link, opened).await;
-    }
+    arrives_pasted(&gateway, 400_000).await;
 }
 
 #[tokio::test]

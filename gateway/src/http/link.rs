@@ -7,6 +7,7 @@ pub mod network;
 mod peer;
 mod socket;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use shellgate_infra::compute::Compute;
 use shellgate_protocol::enrolment::{Bytes32, transcript};
 use shellgate_protocol::limits::{CONTROL_LARGE_MAX, FIRST_MESSAGE_SECONDS, OUTPUT_FRAME_MAX};
@@ -38,6 +41,7 @@ use crate::registry::{Handle, View};
 use crate::relay::Budget;
 use crate::session::LinkId;
 use crate::session::keeper::{Message, Turned};
+use crate::transport::Transport;
 use crate::websocket::{Largest, Socket, Upgrade, close_frame};
 
 pub use self::network::Doors;
@@ -157,6 +161,21 @@ struct Caller {
 /// The session that a path is about.
 fn session_of(path: &str) -> Option<SessionId> {
     path.strip_prefix("/internal/task/")?.parse().ok()
+}
+
+/// Serves one call until it is answered or has become a WebSocket.
+async fn serve_call(stream: Transport, answer: impl Fn(Request<Body>) -> Response<Body>) {
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let answer = answer(request.map(Body::new));
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(STEP)
+        .max_buf_size(8 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let _ = timeout(STEP, connection).await;
 }
 
 fn status(status: StatusCode) -> Response<Body> {

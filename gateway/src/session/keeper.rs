@@ -280,12 +280,10 @@ impl Keeper {
             message = self.inbox.next() => Woken::Message(message),
             end = when_there(&mut self.gone) => Woken::Gone(end),
             launched = when_there(&mut self.launch) => {
-                let panicked = |error: JoinError| resume_unwind(error.into_panic());
-                Woken::Launched(launched.unwrap_or_else(panicked))
+                Woken::Launched(joined(launched))
             }
             read = when_there(&mut self.reading) => {
-                let panicked = |error: JoinError| resume_unwind(error.into_panic());
-                Woken::Secrets(read.unwrap_or_else(panicked))
+                Woken::Secrets(joined(read))
             }
             down = async { match down { Some(task) => task.await, None => pending().await } } => {
                 Woken::LinkDown(down.unwrap_or_else(|error| Down::LinkLost(error.to_string())))
@@ -451,6 +449,11 @@ async fn when_there<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
         Some(future) => future.await,
         None => pending().await,
     }
+}
+
+/// What a task of the keeper's own came to; its panic is the keeper's.
+fn joined<T>(task: Result<T, JoinError>) -> T {
+    task.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
 async fn until(at: Option<Instant>) {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use shellgate_cloud::Fault;
 use shellgate_conformance as conformance;
-use shellgate_infra::volumes::{Removal, VolumeRef, Volumes};
+use shellgate_infra::volumes::{Removal, VolumeError, VolumeRef, Volumes};
 
 use crate::place::{CREATE, DELETE, DESCRIBE, Place, UID, id, key};
 
@@ -119,9 +119,9 @@ async fn a_home_is_believed_in_while_aws_cannot_be_asked() {
     tokio::time::resume();
     // It is looked at when that can be done again.
     place.cloud.faults().clear();
-    let looks = place.cloud.faults().calls(DESCRIBE).len();
-    volumes.ensure(&key("ada"), UID, Some(&home)).await.unwrap();
-    assert!(place.cloud.faults().calls(DESCRIBE).len() > looks);
+    place.deletes(&home).await;
+    let error = volumes.ensure(&key("ada"), UID, Some(&home)).await.unwrap_err();
+    assert!(matches!(error, VolumeError::Gone(_)), "{error}");
 }
 
 #[tokio::test]

@@ -134,6 +134,9 @@ async fn one_address_cannot_take_all_calls() {
     let last = open.pop().expect("one of them");
     // Everything beyond eight is closed at once, whatever it says.
     assert!(answer(last, b"").await.is_empty());
+    // It was closed for no other reason: those before it are waited for.
+    let first = open[0].try_read(&mut [0]).expect_err("nothing was said to it");
+    assert_eq!(first.kind(), std::io::ErrorKind::WouldBlock);
     drop(open);
     afar.stop().await;
 }

@@ -11,8 +11,6 @@ use axum::body::Body;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request, Response, StatusCode};
 use dashmap::DashMap;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use shellgate_protocol::SessionId;
 use shellgate_protocol::enrolment::{BINDING_LABEL, Bytes32};
@@ -20,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Caller, DIALS_PER_SECOND, Door, STEP, session_of, status};
+use super::{Caller, DIALS_PER_SECOND, Door, STEP, serve_call, session_of, status};
 use crate::admission::DialPermit;
 use crate::core::Core;
 use crate::relay::Budget;
@@ -122,21 +120,15 @@ async fn welcome(
         return;
     };
     let (binding, permit) = (Bytes32(binding), Arc::new(permit));
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let mut answer = answer(&core, request.map(Body::new), address, binding, &permit);
+    let serving = serve_call(Transport::from(stream), |request| {
+        let mut answer = answer(&core, request, address, binding, &permit);
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             // There is nothing else to ask for here.
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        async move { Ok::<_, std::convert::Infallible>(answer) }
+        answer
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(STEP)
-        .max_buf_size(8 * 1024)
-        .serve_connection(TokioIo::new(Transport::from(stream)), service)
-        .with_upgrades();
-    let _ = timeout(STEP, connection).await;
+    serving.await;
 }
 
 fn answer(

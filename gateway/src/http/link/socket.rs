@@ -7,16 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{Request, StatusCode};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use axum::http::StatusCode;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::peer::Peer;
-use super::{Caller, Door, STEP, Turns, session_of, status};
+use super::{Caller, Door, Turns, serve_call, session_of, status};
 use crate::admission::DialPermit;
 use crate::relay::Budget;
 use crate::transport::Transport;
@@ -100,20 +96,12 @@ fn greet(door: &Arc<Door>, turns: &Turns, stream: UnixStream) {
         if !knows(&door, &stream).await {
             return;
         }
-        let service = service_fn(|request: Request<hyper::body::Incoming>| {
-            let answer = match session_of(request.uri().path()) {
-                Some(id) if id == door.id => door.answer(request.map(Body::new), &caller),
+        let serving =
+            serve_call(Transport::from(stream), |request| match session_of(request.uri().path()) {
+                Some(id) if id == door.id => door.answer(request, &caller),
                 Some(_) | None => status(StatusCode::NOT_FOUND),
-            };
-            async move { Ok::<_, std::convert::Infallible>(answer) }
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(STEP)
-            .max_buf_size(8 * 1024)
-            .serve_connection(TokioIo::new(Transport::from(stream)), service)
-            .with_upgrades();
-        let _ = timeout(STEP, connection).await;
+            });
+        serving.await;
     });
 }
 
