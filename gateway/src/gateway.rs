@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +33,10 @@ use crate::store::{Sqlite, StoreError};
 
 /// How long the rest of a gateway's tasks may take to end.
 const LAST_TASKS: Duration = Duration::from_secs(10);
+
+/// Connections that the kernel takes before this process does: after a restart everybody comes back
+/// at once, and who finds no room tries again a second later.
+const BACKLOG: u32 = 4096;
 
 /// The development issuer's name. It stays the same: under another one everybody is somebody else.
 const DEVELOPMENT_ISSUER: &str = "shellgate-development";
@@ -136,8 +140,8 @@ impl Gateway {
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         let state = StateDir::hold(&config.server.state_dir)?;
         config.server.state_dir = state.path().to_path_buf();
-        let client = bind(config.listen.client, "listen.client").await?;
-        let admin = bind(config.listen.admin, "listen.admin").await?;
+        let client = bind(config.listen.client, "listen.client")?;
+        let admin = bind(config.listen.admin, "listen.admin")?;
         let (client_address, admin_address) = (client.local_addr()?, admin.local_addr()?);
         if config.auth.development.enabled {
             config.listen.origins.extend(crate::config::development_origins(client_address));
@@ -290,7 +294,7 @@ struct TaskListener {
 
 impl TaskListener {
     async fn bind(address: SocketAddr, config: &Config, kept: Kept) -> Result<Self, StartError> {
-        let listener = bind(address, "listen.task").await?;
+        let listener = bind(address, "listen.task")?;
         let address = listener.local_addr()?;
         let authorities = Arc::new(Authorities::load(&config.tasks, kept).await?);
         Ok(Self { listener, address, authorities })
@@ -363,12 +367,18 @@ fn shown(path: &Path) -> String {
     path.strip_prefix(&here).unwrap_or(path).display().to_string()
 }
 
-async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Taken {
-        address,
-        setting,
-        source,
-    })
+fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A port whose last connections are still settling is free.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| StartError::Taken { address, setting, source })
 }
 
 /// How many descriptors this process may have open: as many as its hard limit allows.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use shellgate_gateway::admission::{Admission, AdmissionLimits, StartQueue};
 use shellgate_gateway::auth::origin::AllowedOrigins;
 use shellgate_gateway::auth::{UserId, Verifier};
-use shellgate_gateway::authority::{self, Authorities};
+use shellgate_gateway::authority::Authorities;
 use shellgate_gateway::config::Config;
 use shellgate_gateway::core::{Core, Way};
 use shellgate_gateway::http::link::{Doors, network};
@@ -25,6 +25,7 @@ use shellgate_gateway::session::keeper::{Keeper, Places};
 use shellgate_gateway::session::{Record, State};
 use shellgate_gateway::state_dir::StateDir;
 use shellgate_gateway::store::Sqlite;
+use shellgate_infra::aws::AwsSettings;
 use shellgate_infra::compute::TaskRef;
 use shellgate_infra::compute::any::AnyCompute;
 use shellgate_infra::compute::sandbox::{Sandbox, SandboxConfig};
@@ -90,23 +91,13 @@ impl Afar {
         let client = listener().await;
         let task = listener().await;
         let (client_at, task_at) = (address(&client), address(&task));
-        let (certificate, key) = Self::papers(world.place());
-        authority::make(&certificate, &key, SystemTime::now()).expect("an authority");
-        let from = |path: &Path| format!("file:{}", path.display());
-        let world = world
+        let (shared, config) = world
+            // Nobody calls it: nothing is started.
+            .with_tasks_on(&AwsSettings::default())
             .set("listen.task", task_at.to_string())
-            .set("tasks.compute", "ecs")
-            .set("volumes.kind", "efs")
-            .set("efs.file_systems", vec![toml::Value::from("fs-0123456789abcdef0")])
-            .set("ecs.image", "no-image")
-            .set("ecs.subnets", vec![toml::Value::from("no-subnet")])
-            .set("ecs.security_groups", vec![toml::Value::from("no-group")])
-            .set("ecs.execution_role", "no-role")
-            .set("ecs.task_role", "no-role")
             .set("tasks.dial", format!("wss://{task_at}"))
-            .set("tasks.authorities", vec![toml::Value::from(from(&certificate))])
-            .set("tasks.authority_key", from(&key));
-        let (shared, config) = world.with_a_gateway_at(client_at);
+            .configured();
+        shared.is_at(client_at);
         let state = StateDir::hold(&config.server.state_dir).expect("a state directory");
         let authorities = Authorities::load(&config.tasks, Kept::in_files()).await;
         let authorities = Arc::new(authorities.expect("an authority"));
@@ -147,11 +138,6 @@ impl Afar {
         Self { shared, core, authorities, task: task_at, _state: state }
     }
 
-    /// The files with the authority's certificate and its key.
-    fn papers(place: &Path) -> (PathBuf, PathBuf) {
-        (place.join("authority.pem"), place.join("authority.key"))
-    }
-
     /// Where tasks dial.
     #[must_use]
     pub fn task_address(&self) -> SocketAddr {
@@ -167,14 +153,14 @@ impl Afar {
     /// The authority's own files, read: its certificates and its key.
     #[must_use]
     pub fn authority_and_key(&self) -> (String, String) {
-        let (certificate, key) = Self::papers(self.shared.place());
+        let (certificate, key) = papers(self.shared.place());
         let read = |path| std::fs::read_to_string(path).expect("it is there");
         (read(certificate), read(key))
     }
 
     /// Puts these certificates and this key where the gateway reads its authority, and has it look.
     pub async fn keeps(&self, certificates: &str, key: &str) {
-        let (certificate_file, key_file) = Self::papers(self.shared.place());
+        let (certificate_file, key_file) = papers(self.shared.place());
         std::fs::write(certificate_file, certificates).expect("written");
         std::fs::write(key_file, key).expect("written");
         self.authorities.look(SystemTime::now()).await;
@@ -285,6 +271,11 @@ async fn listener() -> TcpListener {
 
 fn address(listener: &TcpListener) -> SocketAddr {
     listener.local_addr().expect("an address")
+}
+
+/// The files with an authority's certificate and its key.
+pub(crate) fn papers(place: &Path) -> (PathBuf, PathBuf) {
+    (place.join("authority.pem"), place.join("authority.key"))
 }
 
 /// A configuration as the gateway reads it.

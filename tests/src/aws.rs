@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use shellgate_cloud::{Cloud, Stop, Task};
+use shellgate_infra::aws::AwsSettings;
 use tokio::process::{Child, Command};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -86,27 +87,10 @@ impl Aws {
 
     /// Makes a gateway's configuration one that is on this AWS.
     pub(crate) fn configure(&self, config: &mut Config) {
-        let port = free_port();
-        let endpoint = self.cloud.endpoint();
-        for service in ["ecs", "efs", "ssm"] {
-            config.set(&format!("aws.{service}_endpoint"), endpoint.as_str());
-        }
-        let list = |item: &str| toml::Value::Array(vec![item.into()]);
-        config.set("aws.region", self.cloud.settings().region.expect("it is in one"));
-        config.set("listen.task", format!("127.0.0.1:{port}"));
-        config.set("tasks.compute", "ecs");
-        config.set("tasks.dial", format!("wss://localhost:{port}"));
-        config.set("tasks.authorities", list(&format!("ssm:{PREFIX}/gateway/authority")));
-        config.set("tasks.authority_key", format!("ssm:{PREFIX}/gateway/authority-key"));
-        config.set("ecs.cluster", self.cluster.as_str());
-        config.set("ecs.image", "registry.invalid/shellgate-task:story");
-        config.set("ecs.subnets", list("subnet-0123456789abcdef0"));
-        config.set("ecs.security_groups", list("sg-0123456789abcdef0"));
-        config.set("ecs.execution_role", "arn:aws:iam::123456789012:role/execution");
-        config.set("ecs.task_role", "arn:aws:iam::123456789012:role/task");
-        config.set("ecs.stop_timeout", "5s");
-        config.set("volumes.kind", "efs");
-        config.set("efs.file_systems", list(&self.file_system));
+        configure(config, &self.cloud.settings(), &self.cluster, &self.file_system);
+        let parameter = |name: &str| format!("ssm:{PREFIX}/gateway/{name}");
+        config.set("tasks.authorities", list(&parameter("authority")));
+        config.set("tasks.authority_key", parameter("authority-key"));
         config.set("secrets.kind", "ssm");
         config.set("secrets.prefix", PREFIX);
         config.set("secrets.max_age", "1s");
@@ -157,6 +141,35 @@ impl Drop for Aws {
             signal(pid, Signal::KILL);
         }
     }
+}
+
+/// Makes a gateway's configuration one whose tasks run on ECS, with their homes on EFS.
+pub(crate) fn configure(config: &mut Config, aws: &AwsSettings, cluster: &str, file_system: &str) {
+    let endpoints =
+        [("ecs", &aws.ecs_endpoint), ("efs", &aws.efs_endpoint), ("ssm", &aws.ssm_endpoint)];
+    for (service, endpoint) in endpoints {
+        if let Some(endpoint) = endpoint {
+            config.set(&format!("aws.{service}_endpoint"), endpoint.as_str());
+        }
+    }
+    let port = free_port();
+    config.set("aws.region", aws.region.as_deref().unwrap_or("us-east-1"));
+    config.set("listen.task", format!("{ADDRESS}:{port}"));
+    config.set("tasks.compute", "ecs");
+    config.set("tasks.dial", format!("wss://localhost:{port}"));
+    config.set("ecs.cluster", cluster);
+    config.set("ecs.image", "registry.invalid/shellgate-task:story");
+    config.set("ecs.subnets", list("subnet-0123456789abcdef0"));
+    config.set("ecs.security_groups", list("sg-0123456789abcdef0"));
+    config.set("ecs.execution_role", "arn:aws:iam::123456789012:role/execution");
+    config.set("ecs.task_role", "arn:aws:iam::123456789012:role/task");
+    config.set("ecs.stop_timeout", "5s");
+    config.set("volumes.kind", "efs");
+    config.set("efs.file_systems", list(file_system));
+}
+
+fn list(item: &str) -> toml::Value {
+    toml::Value::Array(vec![item.into()])
 }
 
 /// The authority that an operator makes for the tasks' certificates: its certificate and key.

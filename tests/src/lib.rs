@@ -27,7 +27,9 @@ pub mod afar;
 pub mod bridge;
 pub mod documented;
 pub mod gate;
+pub mod here;
 pub mod raw;
+pub mod still;
 
 pub mod again;
 pub mod leftovers;

@@ -4,12 +4,14 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use shellgate_client::{Api, Endpoint, TokenSource};
 use shellgate_gateway::auth::UserId;
+use shellgate_gateway::authority;
 use shellgate_gateway::config::Config as Configured;
+use shellgate_infra::aws::AwsSettings;
 use shellgate_protocol::SessionId;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
@@ -22,7 +24,7 @@ use crate::gateway::Gateway;
 use crate::issuer::{ISSUER, Issuer};
 use crate::leftovers::Leftovers;
 use crate::link::{Link, LinkCable};
-use crate::{Cable, User, afar, again, clock, until};
+use crate::{Cable, User, afar, again, aws, clock, until};
 
 /// The user that a world itself acts as.
 const OPERATOR: &str = "the-operator";
@@ -102,17 +104,20 @@ impl WorldBuilder {
         self
     }
 
-    /// Where its files are.
-    pub(crate) fn place(&self) -> &Path {
-        self.shared.place()
+    /// Has the gateway's tasks on the ECS of this AWS, and their homes on its EFS.
+    pub(crate) fn with_tasks_on(self, aws: &AwsSettings) -> Self {
+        let (certificate, key) = afar::papers(self.shared.place());
+        authority::make(&certificate, &key, SystemTime::now()).expect("an authority");
+        let from = |path: &Path| format!("file:{}", path.display());
+        aws::configure(&mut lock(&self.shared.config), aws, "storm", "fs-0123456789abcdef0");
+        self.set("tasks.authorities", vec![Value::from(from(&certificate))])
+            .set("tasks.authority_key", from(&key))
     }
 
-    /// What users need of a world whose gateway somebody else starts at this address, and how that
-    /// is configured.
-    pub(crate) fn with_a_gateway_at(self, client: SocketAddr) -> (Arc<Shared>, Configured) {
+    /// What users need of a world whose gateway somebody else starts, and how that is configured.
+    pub(crate) fn configured(self) -> (Arc<Shared>, Configured) {
         let path = self.shared.place().join("gateway.toml");
         lock(&self.shared.config).write(&path);
-        *lock(&self.shared.address) = Some(client);
         (Arc::new(self.shared), afar::read(&path))
     }
 
@@ -320,7 +325,7 @@ impl World {
         let gateway = started.expect("waited for");
         let (client, admin) = gateway.addresses();
         lock(&self.shared.config).listen_on(client, admin);
-        *lock(&self.shared.address) = Some(client);
+        self.shared.is_at(client);
         self.gateway = Some(gateway);
     }
 
@@ -414,6 +419,11 @@ impl Drop for World {
 }
 
 impl Shared {
+    /// A gateway serves at this address.
+    pub(crate) fn is_at(&self, client: SocketAddr) {
+        *lock(&self.address) = Some(client);
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         lock(&self.address).expect("a gateway has served")
     }

@@ -1,8 +1,9 @@
 //! The line before the start of sessions, as values: who waits, whose turn it is, at which place
-//! each stands. Users take turns, so that one who asks often keeps nobody else waiting. Knows no clock,
-//! no task, and nobody's reason to wait.
+//! each stands. The next turn is of the user who has the fewest under way, and of those of the one
+//! whose last turn was the longest ago: neither one who asks often nor one whose starts take long
+//! keeps anybody else waiting. Knows no clock, no task, and nobody's reason to wait.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::UserKey;
@@ -21,8 +22,10 @@ pub(super) struct Line {
     turns: usize,
     places: usize,
     next: u64,
-    /// Those who have a turn now.
-    running: BTreeSet<Number>,
+    /// Those who have a turn now, and whose they are.
+    running: BTreeMap<Number, UserKey>,
+    /// How many of each user's have one. Never 0.
+    under_way: HashMap<UserKey, usize>,
     /// Users with somebody in the line; the first one is next.
     users: VecDeque<UserKey>,
     /// Each such user's own, the first one is next. Never empty for a user of `users`.
@@ -40,7 +43,8 @@ impl Line {
             turns: turns.max(1),
             places,
             next: 0,
-            running: BTreeSet::new(),
+            running: BTreeMap::new(),
+            under_way: HashMap::new(),
             users: VecDeque::new(),
             waiting: HashMap::new(),
             length: 0,
@@ -68,7 +72,13 @@ impl Line {
 
     /// Leaves the line, or gives back a turn.
     pub fn leave(&mut self, user: &str, number: Number) {
-        if self.running.remove(&number) {
+        if let Some(user) = self.running.remove(&number) {
+            if let Some(count) = self.under_way.get_mut(&user) {
+                *count -= 1;
+                if *count == 0 {
+                    self.under_way.remove(&user);
+                }
+            }
             self.fill();
             return;
         }
@@ -103,39 +113,50 @@ impl Line {
         Some(self.usual()?.saturating_mul(rounds))
     }
 
-    /// Everybody who waits, the next one first: in each round one of each user.
+    /// Everybody who waits, the next one first: in each round one of each user, a turn that is under
+    /// way being as good as one that comes.
     pub fn order(&self) -> Vec<Number> {
         let mut order = Vec::with_capacity(self.length);
-        let mut round: Vec<_> = self.users.iter().map(|user| self.waiting[user].iter()).collect();
-        while !round.is_empty() {
-            round.retain_mut(|own| match own.next() {
-                Some(number) => {
-                    order.push(*number);
-                    true
+        let one = |user| (self.under_way(user), self.waiting[user].iter());
+        let mut waiting: Vec<_> = self.users.iter().map(one).collect();
+        let mut round = 0;
+        while !waiting.is_empty() {
+            waiting.retain_mut(|(had, own)| {
+                if *had > round {
+                    return true;
                 }
-                None => false,
+                order.extend(own.next());
+                own.len() > 0
             });
+            round += 1;
         }
         order
     }
 
     /// Who has a turn, in the order in which they came.
     pub fn running(&self) -> impl Iterator<Item = Number> {
-        self.running.iter().copied()
+        self.running.keys().copied()
+    }
+
+    fn under_way(&self, user: &UserKey) -> usize {
+        self.under_way.get(user).copied().unwrap_or(0)
     }
 
     fn fill(&mut self) {
         while self.running.len() < self.turns {
-            let Some(user) = self.users.pop_front() else { return };
+            let fewest = (0..self.users.len()).min_by_key(|at| self.under_way(&self.users[*at]));
+            let Some(user) = fewest.and_then(|at| self.users.remove(at)) else { return };
             let Some(own) = self.waiting.get_mut(&user) else { continue };
-            if let Some(number) = own.pop_front() {
-                self.running.insert(number);
-                self.length -= 1;
-            }
+            let next = own.pop_front();
             if own.is_empty() {
                 self.waiting.remove(&user);
             } else {
-                self.users.push_back(user);
+                self.users.push_back(user.clone());
+            }
+            if let Some(number) = next {
+                self.length -= 1;
+                *self.under_way.entry(user.clone()).or_default() += 1;
+                self.running.insert(number, user);
             }
         }
     }
@@ -154,10 +175,22 @@ mod tests {
         let modest = line.enter("modest").unwrap();
         let late = line.enter("late").unwrap();
         assert_eq!(line.running().collect::<Vec<_>>(), [greedy[0]]);
-        assert_eq!(line.order()[..4], [greedy[1], modest, late, greedy[2]]);
+        assert_eq!(line.order()[..4], [modest, late, greedy[1], greedy[2]]);
         line.leave("greedy", greedy[0]);
         line.leave("greedy", greedy[1]);
         assert_eq!(line.running().collect::<Vec<_>>(), [modest]);
+    }
+
+    #[test]
+    fn one_whose_starts_take_long_keeps_nobody_waiting() {
+        let mut line = Line::new(4, 100);
+        let slow: Vec<_> = (0..10).map(|_| line.enter("slow").unwrap()).collect();
+        for slow in &slow[..6] {
+            let quick = line.enter("quick").unwrap();
+            line.leave("slow", *slow);
+            assert!(line.running().any(|running| running == quick), "before those of the slow one");
+            line.leave("quick", quick);
+        }
     }
 
     #[test]
@@ -203,20 +236,23 @@ mod tests {
             let mut line = Line::new(turns, places);
             let mut inside: Vec<(usize, Number)> = Vec::new();
             for (enters, user, index) in steps {
-                let order = line.order();
+                let before = line.order();
                 if enters {
-                    let full = line.running().count() == turns && order.len() == places;
+                    let full = line.running().count() == turns && before.len() == places;
                     let number = line.enter(USERS[user]);
                     prop_assert_eq!(number.is_none(), full);
                     inside.extend(number.map(|number| (user, number)));
                 } else if !inside.is_empty() {
                     let (user, number) = inside.swap_remove(index.index(inside.len()));
-                    let had_turn = line.running().any(|running| running == number);
                     line.leave(USERS[user], number);
-                    if had_turn && let Some(next) = order.first() {
-                        prop_assert!(line.running().any(|running| running == *next), "the first is next");
-                        prop_assert_eq!(&line.order(), &order[1..], "and the others keep their order");
-                    }
+                }
+                let whose = |number: &Number| inside.iter().find(|(_, other)| other == number).unwrap().0;
+                let mut count = [0usize; 4];
+                line.running().for_each(|number| count[whose(&number)] += 1);
+                for number in before.iter().filter(|number| line.running.contains_key(number)) {
+                    let others = (0..4).filter(|user| line.waiting.contains_key(USERS[*user]));
+                    let own = count[whose(number)] - 1;
+                    prop_assert!(others.into_iter().all(|other| count[other] >= own), "the fewest first");
                 }
                 let order = line.order();
                 prop_assert_eq!(line.running().count() + order.len(), inside.len(), "nobody is lost");
@@ -224,19 +260,19 @@ mod tests {
                 prop_assert!(order.len() <= places);
                 prop_assert_eq!(order.len(), line.length);
                 prop_assert_eq!(line.users.len(), line.waiting.len());
-                // Before anybody's n-th stand at most n of any other user.
-                let whose = |number: &Number| inside.iter().find(|(_, other)| other == number).unwrap().0;
-                let mut count = [0usize; 4];
+                // With what is under way, before anybody's n-th stand at most n of any other user's.
+                let most = count;
                 for number in &order {
                     let user = whose(number);
                     count[user] += 1;
-                    prop_assert!(count.iter().all(|other| *other <= count[user]));
+                    prop_assert!((0..4).all(|other| count[other] <= count[user].max(most[other])));
                 }
             }
             for (user, number) in inside {
                 line.leave(USERS[user], number);
             }
             prop_assert!(line.running.is_empty() && line.waiting.is_empty() && line.users.is_empty());
+            prop_assert!(line.under_way.is_empty());
             prop_assert_eq!(line.length, 0);
         }
     }

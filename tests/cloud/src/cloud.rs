@@ -16,7 +16,7 @@ use crate::proxy::{Changes, Proxy};
 use crate::{Faults, Stop, Task};
 
 /// The region that everything is in.
-const REGION: &str = "us-east-1";
+pub(crate) const REGION: &str = "us-east-1";
 
 /// An AWS of a test's own.
 ///
@@ -317,7 +317,7 @@ fn run(
 
 /// Sets what [`Cloud::credentials_environment`] says, once in a process.
 #[allow(unsafe_code)]
-fn set_environment() {
+pub(crate) fn set_environment() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         for (name, value) in Cloud::credentials_environment() {

@@ -16,9 +16,12 @@ mod faults;
 
 mod moto;
 
+mod simulated;
+
 pub use bucket::Bucket;
 pub use cloud::Cloud;
 pub use faults::{Call, Fault, Faults};
+pub use simulated::{Launch, Simulated};
 pub use task::{Stop, Task};
 
 use std::time::Duration;

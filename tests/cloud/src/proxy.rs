@@ -24,7 +24,7 @@ use crate::operation;
 use crate::{Fault, Faults};
 
 /// Largest request, in bytes: AWS takes task definitions of 64 KiB.
-const LARGEST: usize = 1 << 20;
+pub(crate) const LARGEST: usize = 1 << 20;
 
 /// Connections at once. More wait in the kernel's queue.
 const CONNECTIONS: usize = 512;
@@ -33,7 +33,7 @@ const CONNECTIONS: usize = 512;
 const HEADERS: Duration = Duration::from_secs(60);
 
 /// What the operation names and paths are written to.
-const TARGET: &str = "x-amz-target";
+pub(crate) const TARGET: &str = "x-amz-target";
 
 /// The proxy.
 #[derive(Debug, Clone)]
@@ -144,7 +144,7 @@ impl Proxy {
     }
 }
 
-fn refusal(status: u16, code: &str, message: &str) -> Response<Full<Bytes>> {
+pub(crate) fn refusal(status: u16, code: &str, message: &str) -> Response<Full<Bytes>> {
     // Each service has names of its own for the same.
     let body = json!({
         "__type": code, "message": message, "ErrorCode": code, "Message": message,
@@ -152,7 +152,7 @@ fn refusal(status: u16, code: &str, message: &str) -> Response<Full<Bytes>> {
     response(status, Some(code), body.to_string())
 }
 
-fn response(status: u16, code: Option<&str>, body: String) -> Response<Full<Bytes>> {
+pub(crate) fn response(status: u16, code: Option<&str>, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::builder()
         .status(status)
         .header(CONTENT_TYPE, "application/x-amz-json-1.1")
