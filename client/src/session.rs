@@ -102,7 +102,8 @@ pub struct Session {
     /// When its longest life is over (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<String>,
-    /// What its program reaches: `none` is no network at all.
+    /// What its program reaches: `none` is no network at all, `operator` what the operator's network
+    /// lets through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
     /// How it ended, or is ending.

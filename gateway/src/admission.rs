@@ -34,7 +34,9 @@ const DESCRIPTORS_PER_SESSION: u32 = 3;
 /// Connections that operators' listener has of its own: however full the gateway is, it says so.
 const OPERATOR_CONNECTIONS: u32 = 64;
 
-/// Calls of tasks over a network that are not links yet, at the same time; each costs a handshake.
+/// Calls of tasks over a network that are not links yet, at the same time, beside two of each session
+/// that there may be: whoever would take all places from the others' bridges needs a quarter of all
+/// tasks for it. Each costs a handshake and a descriptor.
 const CALLS: u32 = 256;
 
 /// The same of one address, where each task has its own: a bridge makes one call at a time, and what
@@ -167,7 +169,7 @@ impl Admission {
             descriptors: Arc::new(Total::new(limits.descriptors)),
             connections: Arc::new(Total::new(limits.connections)),
             operators: Arc::new(Total::new(OPERATOR_CONNECTIONS)),
-            calls: Arc::new(Total::new(CALLS)),
+            calls: Arc::new(Total::new(CALLS.saturating_add(limits.sessions.saturating_mul(2)))),
             calls_of: Arc::new(Tally::new(CALLS_PER_ADDRESS)),
             sessions: Arc::new(Total::new(limits.sessions)),
             sessions_of: Arc::new(Tally::new(limits.sessions_per_user)),

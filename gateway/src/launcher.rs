@@ -23,9 +23,6 @@ const LIST_AGAIN: Duration = Duration::from_secs(10);
 /// Why a start failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// The start queue is full.
-    #[error(transparent)]
-    Queue(#[from] crate::admission::Denied),
     /// The template is gone from the configuration.
     #[error("there is no template {0:?} any more")]
     NoTemplate(String),
@@ -53,14 +50,28 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
+    /// What the user whose session it is should know, in words that name nothing of a provider's.
+    #[must_use]
+    pub fn told(&self) -> Option<&'static str> {
+        match self {
+            Self::Volume(error) => error.told(),
+            Self::Compute(error) => error.told(),
+            Self::NoTemplate(_)
+            | Self::BadName(_)
+            | Self::Store(_)
+            | Self::Unwanted
+            | Self::TooSlow(_)
+            | Self::NoTask => None,
+        }
+    }
+
     /// Whether a task may run all the same.
     #[must_use]
     pub fn may_have_started(&self) -> bool {
         match self {
             Self::TooSlow(_) => true,
             Self::Compute(error) => !error.takes_another_launch(),
-            Self::Queue(_)
-            | Self::NoTemplate(_)
+            Self::NoTemplate(_)
             | Self::BadName(_)
             | Self::Store(_)
             | Self::Volume(_)
@@ -139,11 +150,8 @@ pub async fn launch(
     unwanted: &CancellationToken,
 ) -> Result<Launched, LaunchError> {
     enter(core, view, Phase::Queued);
-    let mut turn = match turn {
-        Some(turn) => turn,
-        // An earlier gateway has let it in.
-        None => core.starts.enter(&record.owner.key())?,
-    };
+    // One without a turn was let in before: by an earlier gateway, or for an earlier launch.
+    let mut turn = turn.unwrap_or_else(|| core.starts.enter_again(&record.owner.key()));
     tokio::select! {
         biased;
         () = unwanted.cancelled() => return Err(LaunchError::Unwanted),

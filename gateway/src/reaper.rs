@@ -6,7 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shellgate_infra::compute::Compute;
+use futures_util::StreamExt;
+use shellgate_infra::compute::{Compute, TaskRef};
 use shellgate_protocol::SessionId;
 
 use crate::clock;
@@ -17,6 +18,9 @@ use crate::store::StoreError;
 
 /// How often tasks and sessions are compared, and the store is swept.
 const ROUND: Duration = Duration::from_secs(60);
+
+/// Tasks that are stopped at the same time: each may take minutes to be gone.
+const STOPS_AT_ONCE: usize = 50;
 
 /// How long an ended session, and the audit trail, are kept.
 const KEPT_MS: i64 = 30 * 86_400_000;
@@ -68,19 +72,10 @@ async fn reconcile(core: &Arc<Core>) {
         .iter()
         .filter_map(|(_, handle)| task_name(&handle.view.borrow().record))
         .collect();
-    for task in tasks.into_iter().filter(|task| !owned.contains(task.name())) {
-        // A gateway that leaves takes its sessions from the registry, and leaves their tasks.
-        if core.stopping.is_cancelled() {
-            return;
-        }
-        tracing::warn!(task = %task.name(), "a task without a session is stopped");
-        let grace = core.config.limits.stop_grace.get();
-        if let Err(error) = core.compute.stop(&task, grace).await {
-            tracing::warn!(%error, task = %task.name(), "it was not stopped");
-        } else if let Err(error) = core.compute.forget(task.name()).await {
-            tracing::warn!(%error, task = %task.name(), "it was not forgotten");
-        }
-    }
+    let orphans = tasks.into_iter().filter(|task| !owned.contains(task.name()));
+    futures_util::stream::iter(orphans)
+        .for_each_concurrent(STOPS_AT_ONCE, |task| stop_orphan(core, task))
+        .await;
     for id in directories.into_iter().filter(|id| core.registry.get(*id).is_none()) {
         if core.stopping.is_cancelled() {
             return;
@@ -92,6 +87,20 @@ async fn reconcile(core: &Arc<Core>) {
             // Its keeper may have been quicker.
             Ok(()) | Err(_) => {}
         }
+    }
+}
+
+async fn stop_orphan(core: &Core, task: TaskRef) {
+    // A gateway that leaves takes its sessions from the registry, and leaves their tasks.
+    if core.stopping.is_cancelled() {
+        return;
+    }
+    tracing::warn!(task = %task.name(), "a task without a session is stopped");
+    let grace = core.config.limits.stop_grace.get();
+    if let Err(error) = core.compute.stop(&task, grace).await {
+        tracing::warn!(%error, task = %task.name(), "it was not stopped");
+    } else if let Err(error) = core.compute.forget(task.name()).await {
+        tracing::warn!(%error, task = %task.name(), "it was not forgotten");
     }
 }
 

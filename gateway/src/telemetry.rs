@@ -2,7 +2,11 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{Log, LogFormat};
 
@@ -20,14 +24,21 @@ pub enum TelemetryError {
 /// Begins to write log lines. Once in a process.
 pub fn start(log: &Log) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder().parse(&log.filter)?;
+    let filter = filter.and(filter_fn(may_be_written));
     let terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if is_json(log.format, terminal) {
-        lines.json().flatten_event(true).with_current_span(false).try_init()?;
-    } else {
-        lines.with_ansi(terminal).try_init()?;
-    }
-    Ok(())
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match is_json(log.format, terminal) {
+        true => lines.json().flatten_event(true).with_current_span(false).boxed(),
+        false => lines.with_ansi(terminal).boxed(),
+    };
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    subscriber.try_init().map_err(|error| TelemetryError::Taken(error.into()))
+}
+
+/// Whether a line may be written, whatever the filter says: at `TRACE` AWS's SDK writes whole requests,
+/// with the secrets in them.
+fn may_be_written(about: &Metadata<'_>) -> bool {
+    !(about.target().starts_with("aws_") && *about.level() == Level::TRACE)
 }
 
 fn is_json(format: LogFormat, terminal: bool) -> bool {
@@ -48,6 +59,18 @@ mod tests {
         assert!(is_json(LogFormat::Auto, false));
         assert!(is_json(LogFormat::Json, true));
         assert!(!is_json(LogFormat::Plain, false));
+    }
+
+    #[test]
+    fn what_the_sdk_of_aws_writes_of_its_requests_is_never_written() {
+        let written = || {
+            let sdk = tracing::enabled!(target: "aws_smithy_runtime::client", Level::TRACE);
+            (sdk, tracing::enabled!(target: "shellgate_gateway", Level::TRACE))
+        };
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::sink);
+        let filter = EnvFilter::new("trace").and(filter_fn(may_be_written));
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+        assert_eq!(tracing::subscriber::with_default(subscriber, written), (false, true));
     }
 
     #[test]

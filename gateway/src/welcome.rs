@@ -6,12 +6,16 @@ use shellgate_protocol::enrolment::Opaque;
 use shellgate_protocol::link_leg::{Program, Secret, ToBridge};
 
 use crate::config::Template;
-use crate::core::Core;
+use crate::core::{Core, Way};
 use crate::session::Record;
 
-/// What a person at a terminal is told before the first prompt, whatever the template says besides.
+/// What a person at a terminal of a sandbox is told before the first prompt, whatever the template
+/// says besides.
 const NO_NETWORK: &str =
     "No network here: nothing outside can be reached, so nothing can be sent away.";
+
+/// The same, where the operator's own network is around the task.
+const SOME_NETWORK: &str = "What can be reached from here is what its operator lets through.";
 
 /// Why a bridge can't be welcomed.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +60,9 @@ impl From<&SecretValue> for Version {
 pub async fn welcome(core: &Core, record: &Record) -> Result<Welcome, WelcomeError> {
     let orphan_seconds = core.config.limits.orphan.get().as_secs();
     let name = &record.detail.template;
-    // Its program runs already: what is wrong with its template or its secrets ends no session.
-    let runs = record.pinned_key.is_some();
+    // Its program may run already: what is wrong with its template or its secrets ends no session.
+    // A key that is pinned is not enough: who was let in may not have heard the welcome.
+    let runs = record.detail.live_ms.is_some();
     let Some(template) = core.config.templates.get(name) else {
         if !runs {
             return Err(WelcomeError::NoTemplate(name.clone()));
@@ -86,7 +91,13 @@ pub async fn welcome(core: &Core, record: &Record) -> Result<Welcome, WelcomeErr
     let read = values.as_ref().map(|values| values.iter().map(Version::from).collect());
     let secrets = values.map(|values| secrets(template, values));
     let motd = match template.mode {
-        Mode::Terminal => Some(greeting(template.motd.as_deref())),
+        Mode::Terminal => {
+            let network = match core.way {
+                Way::Sockets => NO_NETWORK,
+                Way::Network { .. } => SOME_NETWORK,
+            };
+            Some(greeting(template.motd.as_deref(), network))
+        }
         // A line program's first line is its own.
         Mode::Lines => None,
     };
@@ -134,8 +145,8 @@ pub fn secrets(template: &Template, values: Vec<SecretValue>) -> Vec<Secret> {
 }
 
 /// What stands before the first prompt, with a terminal's line ends.
-fn greeting(motd: Option<&str>) -> String {
-    let lines = motd.into_iter().flat_map(str::lines).chain([NO_NETWORK]);
+fn greeting(motd: Option<&str>, network: &str) -> String {
+    let lines = motd.into_iter().flat_map(str::lines).chain([network]);
     lines.collect::<Vec<_>>().join("\r\n")
 }
 
@@ -145,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_template_s_own_words_do_not_hide_that_there_is_no_network() {
-        assert_eq!(greeting(None), NO_NETWORK);
+        assert_eq!(greeting(None, NO_NETWORK), NO_NETWORK);
         assert_eq!(
-            greeting(Some("Welcome.\nBe kind.\n")),
+            greeting(Some("Welcome.\nBe kind.\n"), NO_NETWORK),
             format!("Welcome.\r\nBe kind.\r\n{NO_NETWORK}")
         );
     }

@@ -7,6 +7,8 @@
 
 #[cfg(feature = "aws")]
 mod account;
+#[cfg(feature = "aws")]
+mod again;
 
 use std::fmt;
 
@@ -14,13 +16,15 @@ use std::fmt;
 pub(crate) use self::account::call;
 #[cfg(feature = "aws")]
 pub use self::account::{Aws, AwsSettings};
+#[cfg(feature = "aws")]
+pub(crate) use self::again::{again, pause, random, share};
 
 /// What kind of no it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AwsErrorKind {
     /// Too many calls; later it may be taken.
     Throttled,
-    /// IAM says no: the action's name is the permission that is missing.
+    /// IAM says no: a permission is missing.
     Denied,
     /// AWS can't be reached, broke off, took too long, or failed inside.
     Unreachable,
@@ -50,6 +54,15 @@ impl AwsError {
         Self { action, kind, code, message, request_id: None }
     }
 
+    /// What a user who waits for it should know, in words that name nothing of AWS's.
+    #[must_use]
+    pub fn told(&self) -> &'static str {
+        match self.is_retryable() {
+            true => "AWS does not answer as it should; try again in some minutes",
+            false => "this gateway is not set up right; its operator can see why",
+        }
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -66,7 +79,8 @@ impl fmt::Display for AwsError {
         match self.kind {
             AwsErrorKind::Throttled => write!(f, "{action}: AWS takes no more calls for now"),
             AwsErrorKind::Denied => {
-                write!(f, "the gateway's role must be allowed {action}: {message}")
+                let missing = missing(message).unwrap_or(action);
+                write!(f, "{action}: the gateway's role must be allowed {missing}: {message}")
             }
             AwsErrorKind::Unreachable | AwsErrorKind::Refused if code.is_empty() => {
                 write!(f, "{action}: {message}")
@@ -83,6 +97,12 @@ impl fmt::Display for AwsError {
 }
 
 impl std::error::Error for AwsError {}
+
+/// Which permission IAM misses: a call may need others than its own, such as `iam:PassRole`.
+fn missing(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("not authorized to perform: ")?;
+    rest.split_whitespace().next()
+}
 
 /// AWS's words, as they may stand in a log line and on a page.
 pub(crate) fn plain(text: &str) -> String {

@@ -219,10 +219,8 @@ impl ComputeError {
     pub fn told(&self) -> Option<&'static str> {
         match self {
             Self::NoCapacity(_) => Some("there is no room for it now; try again in some minutes"),
-            Self::Aws(error) if error.is_retryable() => {
-                Some("AWS does not answer as it should; try again in some minutes")
-            }
-            Self::Unavailable(_) | Self::BadSpec(_) | Self::Aws(_) => {
+            Self::Aws(error) => Some(error.told()),
+            Self::Unavailable(_) | Self::BadSpec(_) => {
                 Some("this gateway is not set up right; its operator can see why")
             }
             Self::Changed(_) | Self::Failed(_) | Self::Io { .. } => None,

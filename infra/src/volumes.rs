@@ -101,6 +101,21 @@ pub enum VolumeError {
     },
 }
 
+impl VolumeError {
+    /// What the user whose files they are should know, in words that name nothing of the provider's.
+    #[must_use]
+    pub fn told(&self) -> Option<&'static str> {
+        match self {
+            Self::Aws(error) => Some(error.told()),
+            Self::Full(_) => Some("there is no room for another home; the operator can see why"),
+            Self::Unsafe(_) | Self::Gone(_) => {
+                Some("your files are not where they should be; the operator can see why")
+            }
+            Self::Io { .. } => None,
+        }
+    }
+}
+
 /// How much of a volume a removal could reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removal {

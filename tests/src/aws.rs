@@ -29,7 +29,7 @@ const PREFIX: &str = "/shellgate";
 /// The image's own environment.
 const PATH: &str = "/home/agent/.local/bin:/usr/local/bin:/usr/bin:/bin";
 
-/// The address that every task has.
+/// The address that every task calls from.
 const ADDRESS: &str = "127.0.0.1";
 
 /// The AWS of a world.
@@ -39,6 +39,7 @@ pub struct Aws {
     file_system: String,
     running: Arc<Running>,
     failing: Arc<Mutex<VecDeque<Stop>>>,
+    address: Arc<Mutex<&'static str>>,
     _runner: AbortOnDropHandle<()>,
 }
 
@@ -74,9 +75,10 @@ impl Aws {
         std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o711)).expect("ours");
         let running = Arc::new(Running::default());
         let failing = Arc::new(Mutex::new(VecDeque::new()));
-        let runner = run(cloud.clone(), homes, running.clone(), failing.clone());
+        let address = Arc::new(Mutex::new(ADDRESS));
+        let runner = run(cloud.clone(), homes, running.clone(), failing.clone(), address.clone());
         let runner = AbortOnDropHandle::new(TaskTracker::new().spawn(runner));
-        Self { cloud, cluster, file_system, running, failing, _runner: runner }
+        Self { cloud, cluster, file_system, running, failing, address, _runner: runner }
     }
 
     /// The AWS itself: what goes wrong in it, and what was called.
@@ -116,6 +118,11 @@ impl Aws {
     /// The next task that is asked for does not start, and stops like this.
     pub fn fails_the_next_task(&self, stop: Stop) {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).push_back(stop);
+    }
+
+    /// From now on ECS says that each new task has this address, which is not where it calls from.
+    pub fn says_that_tasks_are_at(&self, address: &'static str) {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
     }
 
     /// Kills a task's machine: its process, and all that it has started.
@@ -199,6 +206,7 @@ async fn run(
     homes: PathBuf,
     running: Arc<Running>,
     failing: Arc<Mutex<VecDeque<Stop>>>,
+    address: Arc<Mutex<&'static str>>,
 ) {
     let mut tasks = Vec::new();
     loop {
@@ -209,16 +217,17 @@ async fn run(
             continue;
         }
         let (cloud, homes, running) = (cloud.clone(), homes.clone(), running.clone());
-        let one = async move { run_one(&cloud, &homes, &running, task).await };
+        let address = *address.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = async move { run_one(&cloud, &homes, &running, task, address).await };
         tasks.push(AbortOnDropHandle::new(TaskTracker::new().spawn(one)));
     }
 }
 
-async fn run_one(cloud: &Cloud, homes: &Path, running: &Running, task: Task) {
+async fn run_one(cloud: &Cloud, homes: &Path, running: &Running, task: Task, address: &str) {
     let mut child = begin(&task, homes);
     let pid = i32::try_from(child.id().expect("it runs")).expect("a pid");
     running.set(&task.arn, Some(pid));
-    cloud.runs(&task.arn, ADDRESS).await;
+    cloud.runs(&task.arn, address).await;
     let ended = tokio::select! {
         ended = child.wait() => ended,
         _ = cloud.told_to_stop(&task.arn) => stop(&mut child, pid, &task).await,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use shellgate_gateway::gateway::{Gateway, Sessions};
 use shellgate_infra::aws::AwsSettings;
+use toml::Value;
 
 use crate::world::Shared;
 use crate::{User, WorldBuilder};
@@ -25,6 +26,23 @@ impl Here {
         let gateway = Gateway::start(config).await.unwrap_or_else(|error| panic!("{error}"));
         shared.is_at(gateway.client_address());
         Self { shared, gateway }
+    }
+
+    /// Stops it and leaves its sessions, and starts another one in its place, with some keys of its
+    /// configuration changed.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    #[must_use]
+    pub async fn starts_again_with(self, changes: &[(&str, Value)]) -> Self {
+        self.gateway.stop(Sessions::Leave).await;
+        for (key, value) in changes {
+            self.shared.set(key, value.clone());
+        }
+        let gateway = Gateway::start(self.shared.configured()).await;
+        let gateway = gateway.unwrap_or_else(|error| panic!("{error}"));
+        self.shared.is_at(gateway.client_address());
+        Self { shared: self.shared, gateway }
     }
 
     /// A user of this gateway.

@@ -66,7 +66,7 @@ impl WorldBuilder {
     /// Sets a key of the gateway's configuration, given with its sections.
     #[must_use]
     pub fn set(self, key: &str, value: impl Into<Value>) -> Self {
-        lock(&self.shared.config).set(key, value);
+        self.shared.set(key, value);
         self
     }
 
@@ -116,9 +116,8 @@ impl WorldBuilder {
 
     /// What users need of a world whose gateway somebody else starts, and how that is configured.
     pub(crate) fn configured(self) -> (Arc<Shared>, Configured) {
-        let path = self.shared.place().join("gateway.toml");
-        lock(&self.shared.config).write(&path);
-        (Arc::new(self.shared), afar::read(&path))
+        let configured = self.shared.configured();
+        (Arc::new(self.shared), configured)
     }
 
     /// Starts the gateway.
@@ -273,7 +272,7 @@ impl World {
 
     /// Changes a key of the configuration, for the next start of the gateway.
     pub fn configures(&self, key: &str, value: impl Into<Value>) {
-        lock(&self.shared.config).set(key, value);
+        self.shared.set(key, value);
     }
 
     /// Kills the gateway, as a crash would.
@@ -419,6 +418,18 @@ impl Drop for World {
 }
 
 impl Shared {
+    /// Sets a key of the configuration.
+    pub(crate) fn set(&self, key: &str, value: impl Into<Value>) {
+        lock(&self.config).set(key, value);
+    }
+
+    /// The configuration as a gateway reads it.
+    pub(crate) fn configured(&self) -> Configured {
+        let path = self.place().join("gateway.toml");
+        lock(&self.config).write(&path);
+        afar::read(&path)
+    }
+
     /// A gateway serves at this address.
     pub(crate) fn is_at(&self, client: SocketAddr) {
         *lock(&self.address) = Some(client);

@@ -5,11 +5,13 @@
 // The SDK's futures lie many layers deep.
 #![recursion_limit = "256"]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use shellgate_client::api::NewSession;
+use shellgate_client::session::State;
 use shellgate_cloud::{Launch, Simulated};
+use shellgate_protocol::SessionId;
 use shellgate_tests::here::Here;
 use shellgate_tests::still::in_still_time;
 use shellgate_tests::{User, World};
@@ -161,6 +163,63 @@ fn one_who_asks_for_hundreds_keeps_nobody_waiting() {
         // Before the greedy one has had more than the turns that were free.
         let last = storm.order.iter().rposition(|user| *user != 0).expect("they are there");
         assert!(last < 64 + 20, "the last of the others came after {last}");
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn a_gateway_that_comes_back_in_the_midst_of_a_storm_starts_the_rest_and_loses_nobody() {
+    in_still_time(STEP, async {
+        let aws = Simulated::start().await;
+        let world = World::builder()
+            .set("limits.parallel_starts", 8)
+            .set("limits.start_queue", 300)
+            .set("limits.start_deadline", "5m")
+            .set("listen.unauthenticated_per_address", 2000);
+        let gateway = Here::start(world, &aws.settings()).await;
+        let user = gateway.user("ada");
+        let mut asked = JoinSet::new();
+        for _ in 0..100 {
+            let user = user.clone();
+            asked.spawn(async move { user.asks_for(NewSession::default()).await.id });
+        }
+        let ids: HashSet<SessionId> = asked.join_all().await.into_iter().collect();
+        while aws.launches().len() < 50 {
+            tokio::time::sleep(STEP).await;
+        }
+        // Fewer may wait than there are: those who were let in are not refused now.
+        let fewer = [("limits.start_queue", 10.into())];
+        let gateway = gateway.starts_again_with(&fewer).await;
+        let launches = all_of(&aws, 100).await;
+        let names: HashSet<&str> = launches.iter().map(|of| of.started_by.as_str()).collect();
+        let wanted: Vec<String> = ids.iter().map(|id| format!("{id}-1")).collect();
+        assert_eq!(names, wanted.iter().map(String::as_str).collect());
+        for id in &ids {
+            let state = gateway.user("ada").api().get(*id).await.expect("it is there").state;
+            assert_eq!(state, State::Starting);
+        }
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn a_session_whose_task_is_not_where_tasks_run_now_ends_and_says_so() {
+    in_still_time(STEP, async {
+        let aws = Simulated::start().await;
+        let world = World::builder().set("limits.start_deadline", "5m");
+        let gateway = Here::start(world, &aws.settings()).await;
+        let id = gateway.user("ada").asks_for(NewSession::default()).await.id;
+        all_of(&aws, 1).await;
+        let elsewhere = [("ecs.cluster", "elsewhere".into())];
+        let gateway = gateway.starts_again_with(&elsewhere).await;
+        let operator = gateway.user("op").with_scopes("sessions:read sessions:admin");
+        let mut session = operator.api().get(id).await.expect("it is there");
+        while session.state != State::Ended {
+            tokio::time::sleep(STEP).await;
+            session = operator.api().get(id).await.expect("it is there");
+        }
+        let evidence = session.ended.and_then(|ended| ended.evidence).unwrap_or_default();
+        assert!(evidence.contains("is no task of the cluster elsewhere"), "{evidence}");
         gateway.stop().await;
     });
 }

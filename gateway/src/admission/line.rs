@@ -58,16 +58,32 @@ impl Line {
         if self.length >= self.places && self.running.len() >= self.turns {
             return None;
         }
-        let number = Number(self.next);
-        self.next += 1;
+        let number = self.number();
         let own = self.waiting.entry(user.into()).or_default();
         if own.is_empty() {
             self.users.push_back(user.into());
         }
         own.push_back(number);
-        self.length += 1;
         self.fill();
         Some(number)
+    }
+
+    /// Lets somebody in again who was let in before: also where the line is full, and as the first of
+    /// all.
+    pub fn enter_again(&mut self, user: &str) -> Number {
+        let number = self.number();
+        self.users.retain(|waiting| &**waiting != user);
+        self.users.push_front(user.into());
+        self.waiting.entry(user.into()).or_default().push_front(number);
+        self.fill();
+        number
+    }
+
+    fn number(&mut self) -> Number {
+        let number = Number(self.next);
+        self.next += 1;
+        self.length += 1;
+        number
     }
 
     /// Leaves the line, or gives back a turn.
@@ -191,6 +207,19 @@ mod tests {
             assert!(line.running().any(|running| running == quick), "before those of the slow one");
             line.leave("quick", quick);
         }
+    }
+
+    #[test]
+    fn one_who_was_let_in_before_is_let_in_again_and_is_the_next() {
+        let mut line = Line::new(1, 1);
+        let running = line.enter("ada").unwrap();
+        let waiting = line.enter("bob").unwrap();
+        let again = line.enter_again("cyd");
+        assert_eq!(line.order(), [again, waiting]);
+        let other = line.enter_again("bob");
+        assert_eq!(line.order(), [other, again, waiting]);
+        line.leave("ada", running);
+        assert_eq!(line.running().collect::<Vec<_>>(), [other]);
     }
 
     #[test]

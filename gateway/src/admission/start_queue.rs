@@ -59,11 +59,24 @@ impl StartQueue {
     pub fn enter(&self, user: &str) -> Result<Ticket, Denied> {
         let mut inner = lock(&self.inner);
         let number = inner.line.enter(user).ok_or_else(|| Denied::new(Reason::GatewayFull))?;
+        Ok(self.ticket(&mut inner, user, number))
+    }
+
+    /// Joins the queue as one whom it has let in before: nobody stands before it, and it is not
+    /// refused.
+    #[must_use]
+    pub fn enter_again(&self, user: &str) -> Ticket {
+        let mut inner = lock(&self.inner);
+        let number = inner.line.enter_again(user);
+        self.ticket(&mut inner, user, number)
+    }
+
+    fn ticket(&self, inner: &mut Inner, user: &str, number: Number) -> Ticket {
         let (sender, place) = watch::channel(Place::Turn);
         inner.places.insert(number, sender);
         inner.tell();
         let (inner, user) = (Arc::clone(&self.inner), user.into());
-        Ok(Ticket { inner, user, number, place, told: false })
+        Ticket { inner, user, number, place, told: false }
     }
 
     /// Those who wait and those who have a turn.

@@ -239,8 +239,9 @@ section! {
         /// The largest window of output that a client is granted.
         window: ByteSize = ByteSize::bytes(WINDOW_MAX as u64),
             in ByteSize::bytes(WINDOW_MIN as u64)..=ByteSize::bytes(WINDOW_MAX as u64);
-        /// From its turn to be started to its bridge's call, for a session. Then it ends.
-        start_deadline: Period = Period::secs(60), in Period::secs(1)..=Period::hours(1);
+        /// From its turn to be started to its bridge's call, for a session. Then it ends. On Fargate a
+        /// start takes half a minute, and longer while there is no room.
+        start_deadline: Period = Period::mins(2), in Period::secs(1)..=Period::hours(1);
         /// How long a session without a link waits for its bridge to call again. Then it ends.
         /// A bridge calls every 15 seconds at least.
         severed_deadline: Period = Period::mins(5), in Period::secs(1)..=Period::hours(24);

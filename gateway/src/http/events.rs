@@ -49,10 +49,10 @@ pub async fn stream(
     let over = core.grace_after(identity.expires_at);
     let changes = match handle {
         Some(handle) => WatchStream::new(handle.view.clone())
-            .map(move |view| view_of(&view.record, Some(&handle), operator))
+            .map(move |view| view_of(&core, &view.record, Some(&handle), operator))
             .left_stream(),
         None => {
-            let shown = view_of(&record, None, operator);
+            let shown = view_of(&core, &record, None, operator);
             futures_util::stream::once(async { shown }).right_stream()
         }
     };

@@ -194,17 +194,18 @@ impl Door {
         mut request: Request<Body>,
         caller: &Arc<Caller>,
     ) -> Response<Body> {
+        // Over a network, where a session's id may be a guess, what is no bridge's call is answered as
+        // for a session that does not exist.
+        let refused = |by_socket: StatusCode| match caller.address {
+            Some(_) => status(StatusCode::NOT_FOUND),
+            None => status(by_socket),
+        };
         let offers = request.headers().get("sec-websocket-protocol");
         if offers.is_none_or(|offered| offered != LINK_SUBPROTOCOL) {
-            return status(StatusCode::BAD_REQUEST);
+            return refused(StatusCode::BAD_REQUEST);
         }
         let Ok(token) = self.token(request.headers()) else {
-            // Over a network nobody learns which sessions there are.
-            let over_a_network = caller.address.is_some();
-            return status(match over_a_network {
-                true => StatusCode::NOT_FOUND,
-                false => StatusCode::FORBIDDEN,
-            });
+            return refused(StatusCode::FORBIDDEN);
         };
         let Ok(upgrade) = Upgrade::take(&mut request) else {
             return status(StatusCode::UPGRADE_REQUIRED);
@@ -331,6 +332,12 @@ impl Door {
         let later = || (CloseCode::Overloaded, Turned::Later.to_string());
         match self.home.holds(address, timeout(STEP, asked)).await {
             Ok(()) => Ok(()),
+            // Who holds the key was at home when it was pinned: a provider that does not answer must
+            // not end what runs.
+            Err(NotHome::Unknown(why)) if pinned.as_ref() == Some(key) => {
+                tracing::warn!(session = %self.id, why, "its key is believed: nobody knows where its task is");
+                Ok(())
+            }
             Err(NotHome::Unknown(why)) => {
                 tracing::debug!(session = %self.id, why, "nobody knows where its task is");
                 Err(later())

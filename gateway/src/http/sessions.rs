@@ -184,7 +184,7 @@ async fn create(
     let (owner, now) = (identity.user.clone(), clock::unix_millis());
     let mut record = Record::new(owner, &template_name, template.mode, size, now);
     record.name = wanted.name;
-    let shown = view_of(&record, None, identity.scopes.is_operator());
+    let shown = view_of(&core, &record, None, identity.scopes.is_operator());
     // Beside this request: a caller who hangs up leaves no row without a keeper.
     let made = core.tracker.spawn({
         let core = core.clone();
@@ -215,7 +215,7 @@ fn existing(core: &Core, identity: &Identity, record: Record) -> Result<Response
     match record.life.state {
         domain::State::Stopping | domain::State::Ended => Err(Refusal::Stopping(record.id)),
         domain::State::Starting | domain::State::Live | domain::State::Severed => {
-            let shown = view_of(&record, handle.as_ref(), identity.scopes.is_operator());
+            let shown = view_of(core, &record, handle.as_ref(), identity.scopes.is_operator());
             Ok(Json(shown).into_response())
         }
     }
@@ -270,7 +270,7 @@ async fn list(
     let next = if more { records.last().map(|record| record.id) } else { None };
     let shown = |record: Record| {
         let Found { record, handle } = Found::of(&core, record);
-        view_of(&record, handle.as_ref(), operator)
+        view_of(&core, &record, handle.as_ref(), operator)
     };
     Ok(Json(Sessions { sessions: records.into_iter().map(shown).collect(), next }))
 }
@@ -288,7 +288,7 @@ async fn show(
 ) -> Result<Json<SessionView>, Refusal> {
     let Found { record, handle } = session(&core, &identity, id, Wish::Read).await?;
     let operator = identity.scopes.is_operator();
-    Ok(Json(view_of(&record, handle.as_ref(), operator)))
+    Ok(Json(view_of(&core, &record, handle.as_ref(), operator)))
 }
 
 /// Stop a session.
@@ -310,7 +310,7 @@ async fn stop(
     let Found { record, handle } = session(&core, &identity, id, Wish::Stop).await?;
     let operator = identity.scopes.is_operator();
     if record.life.state == domain::State::Ended {
-        return Ok(Json(view_of(&record, None, operator)).into_response());
+        return Ok(Json(view_of(&core, &record, None, operator)).into_response());
     }
     // Whoever keeps it is about to leave, and would not hear.
     if core.stopping.is_cancelled() {
@@ -328,7 +328,7 @@ async fn stop(
     };
     let heard = timeout(ACCEPT_STOP, heard).await.map_err(|_| Refusal::Timeout)?;
     let record = handle.view.borrow().record.clone();
-    let shown = Json(view_of(&record, Some(&handle), operator));
+    let shown = Json(view_of(&core, &record, Some(&handle), operator));
     match (heard, record.life.state) {
         (true, _) => Ok((StatusCode::ACCEPTED, shown).into_response()),
         (false, domain::State::Ended) => Ok(shown.into_response()),

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::document::schemas;
 use crate::clock;
+use crate::core::{Core, Way};
 use crate::registry::Handle;
 use crate::session::{Record, State};
 
@@ -55,7 +56,8 @@ pub struct SessionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub ends_at: Option<String>,
-    /// What its program reaches: `none` is no network at all.
+    /// What its program reaches: `none` is no network at all, `operator` what the operator's network
+    /// lets through.
     pub network: &'static str,
     /// How it ended, or is ending.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +100,12 @@ pub struct EndedView {
 
 /// A session as the API shows it.
 #[must_use]
-pub fn view_of(record: &Record, handle: Option<&Handle>, operator: bool) -> SessionView {
+pub fn view_of(
+    core: &Core,
+    record: &Record,
+    handle: Option<&Handle>,
+    operator: bool,
+) -> SessionView {
     let state = record.life.state;
     let live = handle.map(|handle| handle.view.borrow().clone());
     let waiting = live.as_ref().and_then(|view| view.waiting);
@@ -137,7 +144,10 @@ pub fn view_of(record: &Record, handle: Option<&Handle>, operator: bool) -> Sess
         }),
         idle_at: idle_ms.map(clock::rfc3339),
         ends_at: record.detail.ends_ms.filter(|_| !over).map(clock::rfc3339),
-        network: "none",
+        network: match core.way {
+            Way::Sockets => "none",
+            Way::Network { .. } => "operator",
+        },
         ended,
     }
 }

@@ -61,8 +61,8 @@ impl Account {
     /// Files on EFS.
     pub async fn volumes(&self, config: &Config) -> Result<AnyVolumes, ProviderError> {
         let (file_systems, root) = (config.efs.file_systems.clone(), config.efs.root.clone());
-        let aws = self.get(config).await;
-        Ok(AnyVolumes::Efs(EfsVolumes::new(aws, EfsConfig { file_systems, root })?))
+        let (aws, patience) = (self.get(config).await, Pace::default().patience);
+        Ok(AnyVolumes::Efs(EfsVolumes::new(aws, EfsConfig { file_systems, root, patience })?))
     }
 
     /// Secrets in the Parameter Store.

@@ -133,6 +133,8 @@ pub struct Keeper {
     launch: Option<AbortOnDropHandle<Result<Launched, LaunchError>>>,
     /// Cancelled once nobody wants the session's task any more.
     unwanted: CancellationToken,
+    /// Whether an earlier gateway may have started the task of this launch.
+    was_begun: bool,
     gone: Option<Pin<Box<dyn Future<Output = TaskEnd> + Send>>>,
     relay: Option<Line>,
     deadline: Option<Instant>,
@@ -199,6 +201,7 @@ impl Keeper {
             inbox,
             launch: None,
             unwanted: CancellationToken::new(),
+            was_begun: started.is_none(),
             gone: None,
             relay: None,
             deadline: None,
@@ -238,6 +241,11 @@ impl Keeper {
             self.watch_task(task);
         }
         match self.record.life.state {
+            // Its turn is over, and its bridge is about to call. The deadline is a fresh one, too.
+            State::Starting if has_task => {
+                self.set_deadline(self.core.config.limits.start_deadline.get());
+                self.show_waiting(Phase::Dialling);
+            }
             // The start has its own deadline, counted from its turn.
             State::Starting => self.start(),
             // The link died with the gateway that held it. The deadline is a fresh one: nobody

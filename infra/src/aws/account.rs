@@ -122,7 +122,7 @@ where
         SdkError::ServiceError(said) => {
             let code = said.err().code().unwrap_or_default().to_owned();
             let message = said.err().message().unwrap_or("no reason given").to_owned();
-            (kind_of(&code), code, message)
+            (kind_of(&code, &message), code, message)
         }
         other => {
             let words = match std::error::Error::source(other) {
@@ -137,31 +137,65 @@ where
     Err(error)
 }
 
+/// By the code, or by the one of another service that stands in the words: ECS passes on what EC2
+/// says as `InvalidParameterException: … Request limit exceeded. (ErrorCode: RequestLimitExceeded)`.
+fn kind_of(code: &str, message: &str) -> AwsErrorKind {
+    let kind = of_code(code);
+    let inner = message.rsplit_once("(ErrorCode: ").and_then(|(_, rest)| rest.split_once(')'));
+    match (kind, inner.map(|(code, _)| of_code(code))) {
+        (AwsErrorKind::Refused, Some(AwsErrorKind::Throttled)) => AwsErrorKind::Throttled,
+        (AwsErrorKind::Refused, Some(AwsErrorKind::Unreachable)) => AwsErrorKind::Unreachable,
+        _ => kind,
+    }
+}
+
 /// By the codes that AWS's services have in common
 /// (docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html).
-fn kind_of(code: &str) -> AwsErrorKind {
+fn of_code(code: &str) -> AwsErrorKind {
     match code {
-        "AccessDenied"
-        | "AccessDeniedException"
-        | "NotAuthorized"
-        | "UnauthorizedOperation"
-        | "ExpiredTokenException"
-        | "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "IncompleteSignature"
-        | "InvalidSignatureException" => AwsErrorKind::Denied,
+        "AccessDenied" | "AccessDeniedException" | "NotAuthorized" | "UnauthorizedOperation" => {
+            AwsErrorKind::Denied
+        }
         "Throttling"
         | "ThrottlingException"
         | "ThrottledException"
         | "RequestLimitExceeded"
         | "TooManyRequestsException"
         | "TooManyRequests" => AwsErrorKind::Throttled,
-        "ServerException"
+        // Credentials that have just run out, or a clock that is being set, are right a moment later.
+        "ExpiredTokenException"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "IncompleteSignature"
+        | "InvalidSignatureException"
+        | "ServerException"
         | "ServiceUnavailable"
         | "InternalServerError"
         | "InternalFailure"
         | "InternalError"
         | "" => AwsErrorKind::Unreachable,
         _ => AwsErrorKind::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_service_says_in_the_words_of_the_first_is_heard() {
+        let group = "Error retrieving security group information for [sg-1]";
+        for (words, kind) in [
+            ("Request limit exceeded. (ErrorCode: RequestLimitExceeded)", AwsErrorKind::Throttled),
+            ("Rate exceeded (ErrorCode: Throttling)", AwsErrorKind::Throttled),
+            ("An internal error occurred. (ErrorCode: InternalError)", AwsErrorKind::Unreachable),
+            ("It does not exist (ErrorCode: InvalidGroup.NotFound)", AwsErrorKind::Refused),
+            ("It does not exist", AwsErrorKind::Refused),
+        ] {
+            let message = format!("{group}: {words}");
+            assert_eq!(kind_of("InvalidParameterException", &message), kind, "{words}");
+        }
+        let denied = "no (ErrorCode: Throttling)";
+        assert_eq!(kind_of("AccessDeniedException", denied), AwsErrorKind::Denied);
     }
 }

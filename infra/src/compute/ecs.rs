@@ -29,12 +29,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_sdk_ecs::types::Task;
 
 use self::calls::Calls;
-use self::definition::Definition;
+use self::definition::{Definition, Family};
 use self::families::Families;
 use self::run::Run;
 use self::watch::{Sight, Waiting, Watch};
-use crate::aws::{Aws, AwsError, AwsErrorKind};
-use crate::compute::{Compute, ComputeError, TaskEnd, TaskName, TaskRef, TaskSpec};
+use crate::aws::{Aws, AwsError, AwsErrorKind, again};
+use crate::compute::{Capacity, Compute, ComputeError, TaskEnd, TaskName, TaskRef, TaskSpec};
 
 pub use self::config::{Architecture, EcsConfig, Pace, Rate, Rates};
 pub use self::preflight::Preflight;
@@ -122,17 +122,19 @@ impl Compute for Ecs {
     async fn start(&self, spec: &TaskSpec) -> Result<TaskRef, ComputeError> {
         let definition = Definition::of(&self.0.config, &self.0.region, spec)?;
         let family = definition.family(&self.0.config)?;
-        for _ in 0..DEFINITIONS_MAX {
-            self.0.families.ensure(&definition, &family).await?;
-            match self.0.run(&family, spec).await? {
-                Run::Task(task) => return Ok(task),
-                Run::NoDefinition => self.0.families.forget(&family),
-            }
-        }
-        Err(ComputeError::Failed(format!(
-            "somebody takes away the task definition {} again and again",
-            family.name
-        )))
+        let may_pass = |error: &ComputeError| match error {
+            ComputeError::Failed(_) => true,
+            // What Spot has not now it may not have for hours.
+            ComputeError::NoCapacity(_) => spec.capacity == Capacity::OnDemand,
+            ComputeError::Unavailable(_)
+            | ComputeError::BadSpec(_)
+            | ComputeError::Changed(_)
+            // Tried again where that can help, call by call.
+            | ComputeError::Aws(_)
+            | ComputeError::Io { .. } => false,
+        };
+        again(self.0.config.pace.patience, || self.0.start(&definition, &family, spec), may_pass)
+            .await
     }
 
     async fn stop(&self, task: &TaskRef, grace: Duration) -> Result<(), ComputeError> {
@@ -188,6 +190,27 @@ impl Compute for Ecs {
 
     async fn forget(&self, _: &TaskName) -> Result<(), ComputeError> {
         Ok(())
+    }
+}
+
+impl Inner {
+    async fn start(
+        &self,
+        definition: &Definition,
+        family: &Family,
+        spec: &TaskSpec,
+    ) -> Result<TaskRef, ComputeError> {
+        for _ in 0..DEFINITIONS_MAX {
+            self.families.ensure(definition, family).await?;
+            match self.run(family, spec).await? {
+                Run::Task(task) => return Ok(task),
+                Run::NoDefinition => self.families.forget(family),
+            }
+        }
+        Err(ComputeError::Failed(format!(
+            "somebody takes away the task definition {} again and again",
+            family.name
+        )))
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use self::access_point::{AccessPoints, Lead, client_token};
 use self::listing::FileSystem;
 use super::{Removal, VolumeError, VolumeKey, VolumeRef, Volumes};
-use crate::aws::{self, Aws};
+use crate::aws::{self, Aws, again};
 use crate::slots::Slots;
 
 /// Keys of which is remembered that their access point was looked at.
@@ -39,6 +39,8 @@ pub struct EfsConfig {
     pub file_systems: Vec<String>,
     /// The directory below which they are, such as `/users`.
     pub root: String,
+    /// How long it is tried to get a home while AWS does not answer as it should.
+    pub patience: Duration,
 }
 
 /// What a file system holds.
@@ -57,6 +59,7 @@ pub struct EfsVolumes {
     efs: aws_sdk_efs::Client,
     points: AccessPoints,
     root: String,
+    patience: Duration,
     file_systems: Vec<FileSystem>,
     /// Those that were looked at, and found to be what they must be.
     homes: Slots<VolumeKey, Option<VolumeRef>>,
@@ -123,6 +126,7 @@ impl EfsVolumes {
             points: AccessPoints::new(efs.clone()),
             efs,
             root: config.root,
+            patience: config.patience,
             file_systems: config.file_systems.into_iter().map(FileSystem::new).collect(),
             homes: Slots::new(REMEMBERED),
         })
@@ -252,7 +256,15 @@ impl Volumes for EfsVolumes {
         let home = match (known, seen.as_ref()) {
             (None, Some(seen)) => seen.clone(),
             (None, None) => {
-                let home = self.find_or_make(key, uid).await?;
+                let may_pass = |error: &VolumeError| match error {
+                    VolumeError::Aws(error) => error.is_retryable(),
+                    VolumeError::Unsafe(_)
+                    | VolumeError::Gone(_)
+                    | VolumeError::Full(_)
+                    | VolumeError::Io { .. } => false,
+                };
+                // What was made before an answer was lost is found by its client token.
+                let home = again(self.patience, || self.find_or_make(key, uid), may_pass).await?;
                 *seen = Some(home.clone());
                 home
             }

@@ -57,6 +57,7 @@ impl Place {
             pace: Pace {
                 hurried: Duration::from_millis(40),
                 steady: Duration::from_millis(80),
+                patience: Duration::ZERO,
                 ..Pace::default()
             },
         }

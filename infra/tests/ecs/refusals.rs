@@ -1,9 +1,11 @@
 //! Each way in which ECS says no to a start.
 
+use std::time::Duration;
+
 use serde_json::json;
 use shellgate_cloud::{Fault, Stop};
 use shellgate_infra::aws::AwsErrorKind;
-use shellgate_infra::compute::{Capacity, Compute, ComputeError, EnrolmentToken};
+use shellgate_infra::compute::{Capacity, Compute, ComputeError, EnrolmentToken, TaskSpec};
 
 use crate::place::{Place, arn, not_started, soon, spec, started};
 
@@ -51,6 +53,28 @@ async fn success_without_a_task_is_none() {
 }
 
 #[tokio::test]
+async fn what_may_pass_is_waited_for_and_spot_is_not() {
+    let place = Place::new().await;
+    let ecs = place.ecs_with(|config| config.pace.patience = Duration::from_secs(60));
+    let throttled = "Error retrieving security group information for [sg-tasks]: Request limit \
+                     exceeded. (ErrorCode: RequestLimitExceeded)";
+    for fault in [
+        failed("RESOURCE:ENI"),
+        failed("AGENT"),
+        said("ClientException", "You've reached the limit on the number of vCPUs"),
+        said("InvalidParameterException", throttled),
+    ] {
+        place.cloud.faults().next("ecs:RunTask", fault);
+    }
+    started(&ecs, &spec("one")).await;
+    assert_eq!(place.cloud.faults().calls("ecs:RunTask").len(), 5);
+    place.cloud.faults().next("ecs:RunTask", failed("RESOURCE:ENI"));
+    let spot = TaskSpec { capacity: Capacity::Spot, ..spec("two") };
+    let error = not_started(&ecs, &spot).await;
+    assert!(matches!(error, ComputeError::NoCapacity(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn what_is_denied_is_told_by_its_name_and_not_tried_again() {
     let place = Place::new().await;
     let words = "User: arn:aws:sts::1:assumed-role/gateway/1 is not authorized to perform: \
@@ -60,7 +84,8 @@ async fn what_is_denied_is_told_by_its_name_and_not_tried_again() {
         let error = not_started(&place.ecs(), &spec("one")).await;
         let ComputeError::Aws(denied) = &error else { panic!("{error:?}") };
         assert_eq!((denied.kind, denied.action), (AwsErrorKind::Denied, action));
-        assert!(error.to_string().contains(action) && error.to_string().contains("iam:PassRole"));
+        let missing = format!("{action}: the gateway's role must be allowed iam:PassRole: ");
+        assert!(error.to_string().starts_with(&missing), "{error}");
         assert!(!error.is_retryable());
     }
     assert_eq!(place.cloud.faults().calls("ecs:RunTask").len(), 1);

@@ -1,5 +1,7 @@
 //! An AWS with file systems, and gateways that make homes on them.
 
+use std::time::Duration;
+
 use aws_sdk_efs::types::{AccessPointDescription, CreationInfo, PosixUser, RootDirectory};
 use shellgate_cloud::Cloud;
 use shellgate_infra::aws::Aws;
@@ -14,6 +16,8 @@ pub const UID: u32 = 54_321;
 pub struct Place {
     pub cloud: Cloud,
     pub file_systems: Vec<String>,
+    /// As gateways have it that are started from now on.
+    pub patience: Duration,
     aws: Aws,
 }
 
@@ -25,13 +29,14 @@ impl Place {
             ids.push(cloud.file_system().await);
         }
         let aws = Aws::new(cloud.settings()).await;
-        Self { cloud, file_systems: ids, aws }
+        Self { cloud, file_systems: ids, patience: Duration::ZERO, aws }
     }
 
     /// What a gateway that has just started has: it knows nothing yet.
     pub fn gateway(&self) -> EfsVolumes {
         let (file_systems, root) = (self.file_systems.clone(), "/users".to_owned());
-        EfsVolumes::new(&self.aws, EfsConfig { file_systems, root }).unwrap()
+        let patience = self.patience;
+        EfsVolumes::new(&self.aws, EfsConfig { file_systems, root, patience }).unwrap()
     }
 
     /// Makes an access point behind the gateways' back.

@@ -1,6 +1,7 @@
 //! When there is no home to be had: the error says why, and what is there is left as it is.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use shellgate_cloud::Fault;
 use shellgate_infra::aws::AwsErrorKind;
@@ -113,6 +114,18 @@ async fn a_call_that_fails_may_be_made_again_and_leaves_one_home() {
 }
 
 #[tokio::test]
+async fn what_aws_does_not_answer_for_a_while_is_asked_until_it_does() {
+    let mut place = Place::with(1).await;
+    place.patience = Duration::from_secs(60);
+    // More than what the SDK itself tries.
+    for _ in 0..5 {
+        place.cloud.faults().next(CREATE, Fault::Throttle);
+    }
+    place.gateway().ensure(&key("ada"), UID, None).await.unwrap();
+    assert_eq!(place.cloud.faults().calls(CREATE).len(), 6);
+}
+
+#[tokio::test]
 async fn a_file_system_that_is_not_there_is_named() {
     let mut place = Place::with(1).await;
     place.file_systems = vec!["fs-00000000".to_owned()];
@@ -125,7 +138,8 @@ async fn a_file_system_that_is_not_there_is_named() {
 fn a_configuration_is_checked_before_anything_is_called() {
     let check = |file_systems: &[&str], root: &str| {
         let file_systems = file_systems.iter().map(|&id| id.to_owned()).collect();
-        EfsConfig { file_systems, root: root.to_owned() }.check()
+        let patience = Duration::ZERO;
+        EfsConfig { file_systems, root: root.to_owned(), patience }.check()
     };
     let id = "fs-0123456789abcdef0";
     check(&[id], "/users").unwrap();

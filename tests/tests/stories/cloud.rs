@@ -65,6 +65,32 @@ async fn a_task_that_is_lost_ends_its_session() {
 }
 
 #[tokio::test]
+async fn sessions_that_run_outlive_a_gateway_that_comes_back_while_ecs_does_not_answer() {
+    let mut world = World::builder().on_aws().start().await;
+    let mut shell = world.user("ada").opens_a_shell().await;
+    assert_eq!(shell.runs("echo $((6 * 7))").await, "42");
+    world.kills_the_gateway().await;
+    let denied = Fault::Error { status: 400, code: "AccessDeniedException", message: "no" };
+    world.aws().cloud().faults().always("ecs:DescribeTasks", denied);
+    world.starts_the_gateway_again().await;
+    assert_eq!(shell.runs("echo $((6 * 8))").await, "48");
+    world.aws().cloud().faults().clear();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_bridge_that_does_not_call_from_its_tasks_address_is_not_let_in() {
+    let world = World::builder().on_aws().set("limits.start_deadline", "5s").start().await;
+    world.aws().says_that_tasks_are_at("10.0.0.9");
+    let ada = world.user("ada");
+    let session = ada.asks_for_a("default").await.id;
+    let ended = ada.sees_the_end_of(session).await.ended.expect("it has ended");
+    assert_eq!(ended.reason, EndReason::StartFailed);
+    assert!(world.log().contains("this is not the task's address"));
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn an_image_that_cannot_be_pulled_is_told_in_words() {
     let world = World::builder().on_aws().start().await;
     world.aws().fails_the_next_task(Stop {

@@ -158,6 +158,19 @@ async fn nothing_of_the_host_can_be_written() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_made_later_reaches_a_program_that_runs() {
+    let secrets = toml::Value::Array(vec!["api-key".into()]);
+    let builder = World::builder().set("templates.agent.secrets", secrets);
+    let world = builder.set("secrets.max_age", "1s").start().await;
+    let mut shell = world.user("ada").opens_a("agent").await;
+    assert_eq!(shell.runs("ls /run/secrets").await, "");
+    world.keeps_a_secret("ada", "api-key", "the-key").await;
+    let waits = "until [ -s /run/secrets/api-key ]; do sleep 0.1; done; cat /run/secrets/api-key";
+    assert_eq!(shell.runs(waits).await, "the-key");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn secrets_reach_their_program_and_nobody_elses() {
     let secrets: toml::Value = toml::Value::try_from(serde_json::json!([
         { "name": "api-key", "env": "API_KEY" }, "certificate"

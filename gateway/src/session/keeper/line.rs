@@ -21,6 +21,10 @@ use crate::session::{Effect, Event, Exit, LastScreen, LinkId, Record, State};
 use crate::websocket::Socket;
 use crate::welcome::{Welcome, welcome};
 
+/// How long a keeper waits for what a bridge is to be told, and hears nobody else. The bridge calls
+/// again.
+const WELCOME: Duration = Duration::from_secs(10);
+
 /// How long a relay may take to hear that its link was replaced. It waits for nobody.
 const RELAY_END: Duration = Duration::from_secs(1);
 
@@ -57,12 +61,17 @@ impl Keeper {
         if link.launch != self.record.life.link.launch || link <= self.record.life.link {
             return Err(Turned::Stale);
         }
-        let (welcome, read) = match welcome(&self.core, &self.record).await {
-            Ok(Welcome { message, read }) => {
+        let welcome = timeout(WELCOME, welcome(&self.core, &self.record)).await;
+        let (welcome, read) = match welcome {
+            Ok(Ok(Welcome { message, read })) => {
                 (serde_json::to_string(&message).unwrap_or_default(), read)
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::error!(session = %self.record.id, %error, "no welcome");
+                return Err(Turned::Later);
+            }
+            Err(_) => {
+                tracing::error!(session = %self.record.id, "no welcome: its secrets are slow to come");
                 return Err(Turned::Later);
             }
         };

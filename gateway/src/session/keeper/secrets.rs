@@ -16,13 +16,15 @@ use crate::welcome::{Version, secrets, secrets_of};
 #[derive(Default)]
 pub(super) struct Told {
     versions: HashMap<String, String>,
-    /// When they are looked at again; `None` while there is nothing to look at.
+    /// When they are looked at again; `None` before the first link.
     next: Option<Instant>,
 }
 
 impl Keeper {
     /// A bridge was told these: an event of the audit, which has the names and never a value.
     pub(super) async fn told_secrets(&mut self, read: Vec<Version>) {
+        // Also where there are none yet: they may be made while the session runs.
+        self.told.next = Some(Instant::now() + self.core.config.secrets.max_age.get());
         if read.is_empty() {
             return;
         }
@@ -30,7 +32,6 @@ impl Keeper {
         let owner = self.record.owner.clone();
         self.note(Some(&owner), "secrets.read", words.join(" ")).await;
         self.told.versions.extend(read.into_iter().map(|of| (of.name, of.version)));
-        self.told.next = Some(Instant::now() + self.core.config.secrets.max_age.get());
     }
 
     /// Reads them again beside the keeper, where it is time for that: their provider may be slow.

@@ -45,6 +45,8 @@ impl Keeper {
                     }
                     // Its bridge was quicker than the news of its start, or has been found again.
                     State::Live | State::Severed => {}
+                    // It has been asked to end; where that is not enough, its deadline comes.
+                    State::Stopping | State::Ended if self.relay.is_some() => {}
                     State::Stopping | State::Ended => {
                         let reason = self.record.life.reason.unwrap_or(EndReason::Stopped);
                         self.stop_task(reason);
@@ -56,16 +58,16 @@ impl Keeper {
                 self.record_mut().detail.evidence.get_or_insert("there is no such task".into());
                 self.step(Event::TaskGone).await;
             }
-            Err(LaunchError::Compute(error)) if self.may_do_better(&error) => {
+            Err(LaunchError::Compute(error))
+                if self.record.life.state == State::Starting && self.may_do_better(&error) =>
+            {
                 self.relaunch(&error.to_string()).await;
             }
             Err(error) => {
                 tracing::warn!(session = %self.record.id, %error, "a start failed");
-                if let LaunchError::Compute(error) = &error {
-                    self.record_mut().detail.told = error.told().map(str::to_owned);
-                }
+                self.record_mut().detail.told = error.told().map(str::to_owned);
                 self.record_mut().detail.evidence.get_or_insert(error.to_string());
-                if !error.may_have_started() {
+                if !error.may_have_started() && !self.was_begun {
                     self.step(Event::StartFailed).await;
                 } else if self.record.life.state == State::Starting {
                     // Its place is given back when what was started is gone, and not before.
@@ -99,6 +101,7 @@ impl Keeper {
     async fn relaunch(&mut self, why: &str) {
         self.note(None, "session.relaunch", why.to_owned()).await;
         self.gone = None;
+        self.was_begun = false;
         let is_last = self.record.life.step(Event::Relaunch).0.state == State::Ended;
         let record = self.record_mut();
         record.pinned_key = None;
@@ -116,6 +119,10 @@ impl Keeper {
             loop {
                 match core.compute.wait(&task).await {
                     Ok(end) => return end,
+                    // It is no task of where this gateway's tasks run: nobody here can watch or stop it.
+                    Err(ComputeError::BadSpec(evidence)) => {
+                        return TaskEnd { evidence, ..TaskEnd::default() };
+                    }
                     Err(error) => {
                         tracing::warn!(%error, task = %task.name(), "a task can't be watched");
                         tokio::time::sleep(STOP_AGAIN).await;

@@ -13,18 +13,13 @@ use tokio::time::Instant;
 
 use super::bucket::Bucket;
 use super::config::Rates;
-use crate::aws::{Aws, AwsError, AwsErrorKind, call};
+use crate::aws::{Aws, AwsError, AwsErrorKind, call, pause, random};
 
 /// How long one call may take with all its waiting and its repeats. A caller who has less time drops
 /// it.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// How long a call that fails is tried again.
 const TRYING: Duration = Duration::from_secs(60);
-/// The longest pause after a first failure; it doubles with each further one.
-const PAUSE: Duration = Duration::from_millis(200);
-/// The longest pause of all.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-
 /// ECS, as all of this process asks it.
 #[derive(Debug)]
 pub(super) struct Calls {
@@ -91,6 +86,30 @@ impl Calls {
         }
         Err(crowded(action))
     }
+
+    /// Calls once, in turn with all others who draw on the same bucket.
+    pub(super) async fn once<T, E, R>(
+        &self,
+        bucket: &Bucket,
+        action: &'static str,
+        sent: impl Future<Output = Result<T, SdkError<E, R>>>,
+    ) -> Result<T, AwsError>
+    where
+        T: RequestId,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: fmt::Debug,
+        SdkError<E, R>: RequestId,
+    {
+        match tokio::time::timeout(PATIENCE, bucket.take()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Err(crowded(action)),
+        }
+        let answer = call(action, sent).await;
+        if answer.as_ref().is_err_and(|error| error.kind == AwsErrorKind::Throttled) {
+            bucket.empty();
+        }
+        answer
+    }
 }
 
 /// This process itself asks for more than ECS takes.
@@ -102,27 +121,6 @@ fn crowded(action: &'static str) -> AwsError {
         message: "too many calls wait for their turn".to_owned(),
         request_id: None,
     }
-}
-
-/// How long to pause after so many failures before this one: anything up to a bound that doubles,
-/// so that those who failed together do not come back together. `random` is any number.
-fn pause(failures: u32, random: u64) -> Duration {
-    let bound = PAUSE.saturating_mul(1 << failures.min(16)).min(PAUSE_MAX);
-    share(bound, random)
-}
-
-/// A random share of a time.
-pub(super) fn share(of: Duration, random: u64) -> Duration {
-    let nanos = u64::try_from(of.as_nanos()).unwrap_or(u64::MAX);
-    Duration::from_nanos(random.checked_rem(nanos.saturating_add(1)).unwrap_or(random))
-}
-
-/// Any number. Nothing secret depends on it.
-pub(super) fn random() -> u64 {
-    let mut bytes = [0; 8];
-    // Without random numbers the pauses are short, which is no reason to fail.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    u64::from_le_bytes(bytes)
 }
 
 #[cfg(test)]
@@ -282,16 +280,5 @@ mod tests {
         let late: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
         assert!((98..=100).contains(&late.len()), "{}", late.len());
         assert!(late.iter().all(|error| error.kind == AwsErrorKind::Throttled));
-    }
-
-    #[test]
-    fn pauses_grow_to_a_bound_and_are_spread_from_nothing_to_it() {
-        for (failures, bound) in [(0, 200), (1, 400), (4, 3200), (6, 10_000), (60, 10_000)] {
-            let bound = Duration::from_millis(bound);
-            let nanos = u64::try_from(bound.as_nanos()).unwrap();
-            assert_eq!(pause(failures, 0), Duration::ZERO);
-            assert_eq!(pause(failures, nanos), bound);
-            assert_eq!(pause(failures, nanos + 1), Duration::ZERO);
-        }
     }
 }

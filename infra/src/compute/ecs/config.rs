@@ -104,6 +104,8 @@ pub struct Pace {
     /// How long after a task definition was first used by this process the older ones of the same
     /// user and template are taken away: longer than two versions of a gateway run side by side.
     pub retire: Duration,
+    /// How long a start is tried again for which there is no room, or which comes to nothing.
+    pub patience: Duration,
 }
 
 impl Default for Pace {
@@ -112,6 +114,7 @@ impl Default for Pace {
             hurried: Duration::from_secs(2),
             steady: Duration::from_secs(10),
             retire: Duration::from_secs(15 * 60),
+            patience: Duration::from_secs(60),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::calls::share;
 use super::config::Pace;
+use crate::aws::share;
 
 /// How long news is expected of a task that was just started or stopped: a start takes about a
 /// minute, an end as long as its stop timeout and the giving back of its network interface.
@@ -108,6 +108,7 @@ mod tests {
         hurried: Duration::from_secs(2),
         steady: Duration::from_secs(10),
         retire: Duration::ZERO,
+        patience: Duration::ZERO,
     };
     const OLD: Duration = Duration::from_secs(3600);
 

@@ -9,22 +9,23 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_ecs::types::Task;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::calls::{Calls, random};
+use super::calls::Calls;
 use super::config::{EcsConfig, Pace};
 use super::roster::{BATCH, Roster, Round};
 use super::{STOPPED, lock, words};
-use crate::aws::AwsError;
+use crate::aws::{AwsError, random};
 use crate::compute::TaskEnd;
 
 /// How long ECS may say that it does not know a task that it has just started.
 const SETTLING: Duration = Duration::from_secs(60);
-/// How many calls of one round are under way at once.
-const IN_FLIGHT: usize = 4;
+/// How often in a row it must say so of an older one before it is believed.
+const MISSED: u32 = 2;
+/// How many calls are under way at once. One that stalls keeps no other waiting.
+const IN_FLIGHT: usize = 16;
 
 /// What is known of a task.
 #[derive(Debug, Clone)]
@@ -47,6 +48,7 @@ pub(super) struct Watch {
     state: Mutex<State>,
     /// Something is due earlier than the poller knows.
     sooner: Arc<Notify>,
+    in_flight: Arc<Semaphore>,
     tracker: TaskTracker,
 }
 
@@ -62,6 +64,8 @@ struct State {
 struct WaitedFor {
     sight: watch::Sender<Sight>,
     asked_ms: i64,
+    /// How often in a row ECS has said that it does not know it.
+    missed: u32,
     waiting: usize,
 }
 
@@ -125,6 +129,7 @@ impl Watch {
                 polled: false,
             }),
             sooner: Arc::default(),
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
             tracker: TaskTracker::new(),
         }
     }
@@ -135,7 +140,8 @@ impl Watch {
         let State { roster, waited_for, polled } = &mut *state;
         let waited_for = waited_for.entry(arn.to_owned()).or_insert_with(|| {
             roster.add(arn, age(asked_ms), Instant::now());
-            WaitedFor { sight: watch::Sender::new(Sight::Unseen), asked_ms, waiting: 0 }
+            let sight = watch::Sender::new(Sight::Unseen);
+            WaitedFor { sight, asked_ms, missed: 0, waiting: 0 }
         });
         waited_for.waiting += 1;
         let sight = waited_for.sight.subscribe();
@@ -154,44 +160,11 @@ impl Watch {
         round
     }
 
+    /// Asks, a batch with each call, and waits for no answer.
     async fn ask_about(self: &Arc<Self>, arns: &[String]) {
-        let mut calls = JoinSet::new();
         for batch in arns.chunks(BATCH) {
-            if calls.len() >= IN_FLIGHT {
-                calls.join_next().await;
-            }
-            let (watch, batch) = (self.clone(), batch.to_vec());
-            calls.spawn(async move { watch.look_at(batch).await });
-        }
-        while calls.join_next().await.is_some() {}
-    }
-
-    async fn look_at(&self, arns: Vec<String>) {
-        let request = self.calls.client.describe_tasks().cluster(&self.cluster);
-        let request = request.set_tasks(Some(arns.clone()));
-        let asked =
-            self.calls.ask(&self.calls.read, "ecs:DescribeTasks", || request.clone().send()).await;
-        match asked {
-            Ok(answer) => {
-                for task in answer.tasks() {
-                    if let Some(arn) = task.task_arn() {
-                        self.see(arn, sight(task));
-                    }
-                }
-                for failure in answer.failures() {
-                    if let Some(arn) = failure.arn() {
-                        self.miss(arn);
-                    }
-                }
-            }
-            Err(error) if error.is_retryable() => {
-                tracing::warn!(%error, tasks = arns.len(), "no news of tasks");
-            }
-            Err(error) => {
-                for arn in &arns {
-                    self.see(arn, Sight::Refused(error.clone()));
-                }
-            }
+            let Ok(permit) = self.in_flight.clone().acquire_owned().await else { return };
+            self.tracker.spawn(look_at(self.clone(), batch.to_vec(), permit));
         }
     }
 
@@ -200,21 +173,58 @@ impl Watch {
         if matches!(sight, Sight::Gone(_)) {
             state.roster.remove(arn);
         }
-        if let Some(waited_for) = state.waited_for.get(arn) {
+        if let Some(waited_for) = state.waited_for.get_mut(arn) {
+            waited_for.missed = 0;
             waited_for.sight.send_replace(sight);
         }
     }
 
     /// ECS does not know it: not yet, or no more.
     fn miss(&self, arn: &str) {
-        let asked_ms = lock(&self.state).waited_for.get(arn).map(|task| task.asked_ms);
-        match asked_ms {
-            Some(asked_ms) if age(asked_ms) < SETTLING => self.see(arn, Sight::Here(None)),
-            Some(_) => {
-                let evidence = words::FORGOTTEN.to_owned();
-                self.see(arn, Sight::Gone(TaskEnd { evidence, ..TaskEnd::default() }));
+        let mut state = lock(&self.state);
+        let State { roster, waited_for, .. } = &mut *state;
+        let Some(task) = waited_for.get_mut(arn) else { return };
+        if age(task.asked_ms) < SETTLING {
+            drop(state);
+            return self.see(arn, Sight::Here(None));
+        }
+        task.missed += 1;
+        if task.missed < MISSED {
+            roster.hurry(arn, Instant::now());
+            return;
+        }
+        drop(state);
+        let evidence = words::FORGOTTEN.to_owned();
+        self.see(arn, Sight::Gone(TaskEnd { evidence, ..TaskEnd::default() }));
+    }
+}
+
+/// Asks once: what is not answered is asked again in its turn.
+async fn look_at(watch: Arc<Watch>, arns: Vec<String>, _in_flight: OwnedSemaphorePermit) {
+    let calls = &watch.calls;
+    let request = calls.client.describe_tasks().cluster(&watch.cluster);
+    let request = request.set_tasks(Some(arns.clone()));
+    match calls.once(&calls.read, "ecs:DescribeTasks", request.send()).await {
+        Ok(answer) => {
+            for task in answer.tasks() {
+                if let Some(arn) = task.task_arn() {
+                    watch.see(arn, sight(task));
+                }
             }
-            None => {}
+            for failure in answer.failures() {
+                match (failure.arn(), failure.reason()) {
+                    (Some(arn), Some("MISSING")) => watch.miss(arn),
+                    (arn, reason) => tracing::warn!(?arn, ?reason, "no news of a task"),
+                }
+            }
+        }
+        Err(error) if error.is_retryable() => {
+            tracing::warn!(%error, tasks = arns.len(), "no news of tasks");
+        }
+        Err(error) => {
+            for arn in &arns {
+                watch.see(arn, Sight::Refused(error.clone()));
+            }
         }
     }
 }
