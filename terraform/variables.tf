@@ -8,6 +8,12 @@ variable "name" {
     condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.name))
     error_message = "3 to 20 lower-case letters, digits and hyphens, with a letter first and no hyphen last."
   }
+
+  # Parameters' names begin with it, and Parameter Store keeps these two for itself.
+  validation {
+    condition     = !startswith(var.name, "aws") && !startswith(var.name, "ssm")
+    error_message = "A name that begins neither with \"aws\" nor with \"ssm\"."
+  }
 }
 
 variable "account_id" {
@@ -202,7 +208,7 @@ variable "uid_range" {
 }
 
 variable "database" {
-  description = "The database: version, instances, and Aurora capacity units (2 GiB each) between which they scale."
+  description = "The database: the version that it is made with, instances, and Aurora capacity units (2 GiB each) between which they scale."
   type = object({
     engine_version = optional(string, "17.5")
     instances      = optional(number, 2)
@@ -240,22 +246,22 @@ variable "log_retention_days" {
 }
 
 variable "leaving" {
-  description = "The stages of a gateway's leaving, in seconds: new connections go elsewhere, clients and bridges are told, the process is killed."
+  description = "The stages of a gateway's leaving, in seconds: new connections go elsewhere and those of clients are cut, bridges are told and requests under way end, the process is killed."
   type = object({
-    deregistration = optional(number, 30)
+    deregistration = optional(number, 5)
     drain          = optional(number, 90)
     stop_timeout   = optional(number, 120)
   })
   default = {}
 
   validation {
-    condition     = var.leaving.drain <= 100
-    error_message = "A gateway drains for 100 seconds at most."
+    condition     = var.leaving.drain <= 90
+    error_message = "A gateway drains for 90 seconds at most, so that it has left after 100."
   }
 
   validation {
-    condition     = var.leaving.stop_timeout > var.leaving.drain && var.leaving.stop_timeout <= 120
-    error_message = "The process is killed after it has drained, and Fargate waits 120 seconds at most."
+    condition     = var.leaving.stop_timeout >= var.leaving.drain + 15 && var.leaving.stop_timeout <= 120
+    error_message = "The process has 15 seconds after its drain, of which it takes 10 to end what is left, and Fargate waits 120 seconds at most."
   }
 
   validation {

@@ -58,17 +58,17 @@ run "a_drain_beyond_its_bound_is_refused" {
   command = plan
 
   variables {
-    leaving = { drain = 101 }
+    leaving = { drain = 91 }
   }
 
   expect_failures = [var.leaving]
 }
 
-run "a_kill_before_the_drain_is_over_is_refused" {
+run "a_kill_before_the_process_has_left_is_refused" {
   command = plan
 
   variables {
-    leaving = { drain = 90, stop_timeout = 90 }
+    leaving = { drain = 90, stop_timeout = 104 }
   }
 
   expect_failures = [var.leaving]
@@ -98,8 +98,9 @@ run "what_cannot_work_is_refused_each_with_its_reason" {
   command = plan
 
   variables {
-    # Three pings take 66 seconds; an image that may be another tomorrow; no such size on Fargate; a zone of another
-    # region; keys that are published without TLS.
+    # Parameter Store has no such names; three pings take 66 seconds; an image that may be another tomorrow; no such
+    # size on Fargate; a zone of another region; keys that are published without TLS.
+    name                  = "ssm-shells"
     balancer_idle_seconds = 66
     images                = { gateway = "latest", task = "1.2.3" }
     gateway               = { cpu = 1024, memory = 1024 }
@@ -112,6 +113,7 @@ run "what_cannot_work_is_refused_each_with_its_reason" {
   }
 
   expect_failures = [
+    var.name,
     var.balancer_idle_seconds,
     var.images,
     var.gateway,

@@ -21,7 +21,7 @@ variables {
   user           = "900:900"
   state_dir      = "/var/lib/shellgate"
   ports          = { client = 7800, admin = 7801, task = 7802 }
-  seconds        = { balancer_idle = 120, deregistration = 30, stop_timeout = 120 }
+  seconds        = { balancer_idle = 120, deregistration = 5, stop_timeout = 120 }
 
   settings = {
     ecs__spot       = false
@@ -126,8 +126,13 @@ run "a_gateway_that_leaves_has_time_and_no_more" {
   }
 
   assert {
-    condition     = aws_lb_target_group.clients.deregistration_delay == "30" && aws_lb_target_group.tasks.deregistration_delay == "30"
+    condition     = aws_lb_target_group.clients.deregistration_delay == "5" && aws_lb_target_group.tasks.deregistration_delay == "5"
     error_message = "Connections go elsewhere before it drains."
+  }
+
+  assert {
+    condition     = aws_lb_target_group.clients.name_prefix == "client" && aws_lb_target_group.tasks.name_prefix == "tasks-"
+    error_message = "A target group is never in the way of the one that replaces it."
   }
 
   assert {
