@@ -106,11 +106,14 @@ variable "client_cidrs" {
 }
 
 variable "issuers" {
-  description = "Who issues users' tokens: `iss`, what may stand in `aud`, and where the keys are published."
+  description = "Who issues users' tokens: `iss`, what may stand in `aud`, where the keys are published, and, if it is to be other than usual, with which algorithms it signs, how often keys are fetched and how long they are believed without."
   type = list(object({
-    issuer   = string
-    audience = list(string)
-    jwks_url = string
+    issuer     = string
+    audience   = list(string)
+    jwks_url   = string
+    algorithms = optional(list(string))
+    refresh    = optional(string)
+    max_age    = optional(string)
   }))
 
   validation {
@@ -165,6 +168,37 @@ variable "gateway" {
   validation {
     condition     = var.gateway.min >= 1 && var.gateway.max >= var.gateway.min
     error_message = "At least one gateway, and no fewer at most than at least."
+  }
+}
+
+# Of any type, because templates differ in what they say: the gateway checks what stands in them.
+variable "templates" {
+  description = "What a session can run, by name, as `[templates.NAME]` of docs/configuration.md: command, mode, env, secrets, idle, limits and so on. A session that asks for none gets `default`."
+  type        = any
+  default = {
+    # The smallest size of Fargate that an editor, a compiler and an agent have room in (docs/cost.md).
+    default = { limits = { cpu = "1core", memory = "2GiB" } }
+  }
+
+  validation {
+    condition     = can(keys(var.templates)) && alltrue([for name, template in var.templates : can(regex("^[a-z]([a-z0-9-]|_[a-z0-9-])*$", name)) && can(keys(template))])
+    error_message = "Tables by name: lower-case letters, digits, - and single _, with a letter first."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for template in var.templates : [for key in keys(template) : contains(local.template_keys, key)]]))
+    error_message = "A template says some of ${join(", ", local.template_keys)}, and nothing else."
+  }
+}
+
+variable "extra_settings" {
+  description = "Further settings of the gateway, section and key with two underscores between, as docs/configuration.md has them: { limits__sessions_per_user = 3, secrets__max_age = \"5m\" }."
+  type        = any
+  default     = {}
+
+  validation {
+    condition     = can(keys(var.extra_settings)) && alltrue([for name in keys(var.extra_settings) : can(regex("^[a-z]+__[a-z]+(_[a-z]+)*$", name)) && !startswith(name, "templates__")])
+    error_message = "Settings by section and key: limits__sessions_per_user, say. Templates have a variable of their own."
   }
 }
 

@@ -17,6 +17,24 @@ issuers = [{
 
 images = { gateway = "0.1.0", task = "0.1.0" }
 
+# Git's token as a file and a variable, for whoever has stored one; an agent that speaks lines, and is cheap to lose.
+templates = {
+  default = {
+    secrets = [{ name = "git-token", env = "GIT_TOKEN" }]
+    idle    = "1h"
+    limits  = { cpu = "1core", memory = "2GiB" }
+  }
+  agent = {
+    command = ["agent", "--lines"]
+    mode    = "lines"
+    env     = { AGENT_COLOR = "never" }
+    idle    = "10m"
+    spot    = true
+    limits  = { cpu = "500m", memory = "1GiB" }
+  }
+}
+extra_settings = { limits__sessions_per_user = 3, secrets__max_age = "5m" }
+
 gateway      = { cpu = 1024, memory = 2048, min = 3, max = 9 }
 database     = { instances = 2, max_capacity = 8 }
 sessions_max = 5000

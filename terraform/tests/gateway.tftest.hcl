@@ -28,6 +28,7 @@ variables {
     store__port     = 5432
     listen__proxies = ["10.0.0.0/24", "10.0.1.0/24"]
     auth__issuers   = [{ issuer = "https://id.example.com", audience = ["a", "b"] }]
+    templates__x    = { secrets = ["a", { name = "b", env = "B" }], env = { A = "\"k\":1,", B = ":x", C = "\\" }, limits = { cpu = "1core" } }
   }
 
   vpc_id               = "vpc-1"
@@ -181,8 +182,9 @@ run "settings_are_variables_whose_values_are_toml" {
       SHELLGATE_GATEWAY__ECS__SPOT       = "false"
       SHELLGATE_GATEWAY__STORE__PORT     = "5432"
       SHELLGATE_GATEWAY__LISTEN__PROXIES = "[\"10.0.0.0/24\",\"10.0.1.0/24\"]"
-      SHELLGATE_GATEWAY__AUTH__ISSUERS   = "[{ audience = [\"a\",\"b\"], issuer = \"https://id.example.com\" }]"
+      SHELLGATE_GATEWAY__AUTH__ISSUERS   = "[{\"audience\" = [\"a\",\"b\"],\"issuer\" = \"https://id.example.com\"}]"
+      SHELLGATE_GATEWAY__TEMPLATES__X    = "{\"env\" = {\"A\" = \"\\\"k\\\":1,\",\"B\" = \":x\",\"C\" = \"\\\\\"},\"limits\" = {\"cpu\" = \"1core\"},\"secrets\" = [\"a\",{\"env\" = \"B\",\"name\" = \"b\"}]}"
     }
-    error_message = "A text stands as it is, a list of tables is written out."
+    error_message = "A text stands as it is, tables are written as TOML has them, and colons in texts are left alone."
   }
 }
