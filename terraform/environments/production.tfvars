@@ -17,6 +17,13 @@ issuers = [{
 
 images = { gateway = "0.1.0", task = "0.1.0" }
 
+gateway      = { cpu = 1024, memory = 2048, min = 3, max = 9 }
+database     = { instances = 2, max_capacity = 8 }
+sessions_max = 5000
+file_systems = ["homes-1", "homes-2"]
+
+alarm_emails = ["oncall@example.com"]
+
 # Git's token as a file and a variable, for whoever has stored one; an agent that speaks lines, and is cheap to lose.
 templates = {
   default = {
@@ -34,10 +41,3 @@ templates = {
   }
 }
 extra_settings = { limits__sessions_per_user = 3, secrets__max_age = "5m" }
-
-gateway      = { cpu = 1024, memory = 2048, min = 3, max = 9 }
-database     = { instances = 2, max_capacity = 8 }
-sessions_max = 5000
-file_systems = ["homes-1", "homes-2"]
-
-alarm_emails = ["oncall@example.com"]
