@@ -5,7 +5,8 @@
 An output whose name has two underscores is a setting, section and key, and so is each part of `further_settings`; the
 others are not the gateway's. Knows no setting.
 
-What a plan comes to, before it is applied: `terraform show -json PLAN | jq .planned_values.outputs` instead.
+What a plan comes to, before it is applied: `terraform show -json PLAN | jq .planned_values.outputs` instead. What AWS
+has to make first has no value there, and is left out.
 """
 
 import json
@@ -23,7 +24,7 @@ def value(said):
 
 def settings(outputs):
     """Every setting, by section and key with two underscores between."""
-    named = {name: output["value"] for name, output in outputs.items() if "__" in name}
+    named = {name: output["value"] for name, output in outputs.items() if "__" in name and "value" in output}
     return named | outputs["further_settings"]["value"]
 
 

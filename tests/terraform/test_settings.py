@@ -127,6 +127,15 @@ class Settings(unittest.TestCase):
         flat = {(section, key): value for section, keys in read.items() for key, value in keys.items()}
         self.assertEqual(flat, self.settings)
 
+    def test_what_a_plan_does_not_know_yet_is_left_out_of_the_file(self):
+        planned = {
+            "ecs__cluster": {"sensitive": False},
+            "ecs__spot": {"value": True},
+            "further_settings": {"value": {"templates__x": {"env": {"A": 'b"'}}}},
+        }
+        read = tomllib.loads(settings.configuration(planned))
+        self.assertEqual(read, {"ecs": {"spot": True}, "templates": {"x": {"env": {"A": 'b"'}}}})
+
     def test_the_tasks_cluster_is_not_the_gateways(self):
         service = self.deployment.one("module.gateway.aws_ecs_service.this")
         self.assertNotEqual(service["cluster"], self.deployment.outputs["ecs__cluster"])
