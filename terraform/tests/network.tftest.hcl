@@ -73,6 +73,14 @@ run "every_task_of_the_largest_deployment_has_an_address_with_one_zone_gone" {
     condition     = toset(keys(aws_vpc_endpoint.gateway)) == toset(["ecs", "efs", "ssm", "kms"])
     error_message = "Gateways have endpoints for tasks, volumes and secrets."
   }
+}
+
+run "what_is_not_named_has_no_answer" {
+  command = plan
+
+  module {
+    source = "./modules/network"
+  }
 
   assert {
     condition     = aws_route53_resolver_firewall_rule.everything_else.action == "BLOCK" && aws_route53_resolver_firewall_rule.allowed.priority < aws_route53_resolver_firewall_rule.everything_else.priority && aws_route53_resolver_firewall_config.this.firewall_fail_open == "DISABLED"
