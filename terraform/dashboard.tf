@@ -73,12 +73,12 @@ locals {
     },
     {
       title = "Files: mounts and bytes"
-      lines = flatten([
+      lines = concat([
         for id in module.volumes.file_system_ids : [
-          [["AWS/EFS", "ClientConnections", "FileSystemId", id, { stat = "Sum" }]],
-          [["AWS/EFS", "TotalIOBytes", "FileSystemId", id, { stat = "Sum", yAxis = "right" }]],
+          ["AWS/EFS", "ClientConnections", "FileSystemId", id, { stat = "Sum" }],
+          ["AWS/EFS", "TotalIOBytes", "FileSystemId", id, { stat = "Sum", yAxis = "right" }],
         ]
-      ])
+      ]...)
     },
     {
       title = "Names that were not answered"

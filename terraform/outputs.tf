@@ -1,5 +1,5 @@
-# What the deployment has come to. Names with two underscores are the gateway's settings, section and key: settings.py
-# makes a configuration file of them.
+# What the deployment has come to. Names with two underscores are the gateway's settings, section and key; those in
+# `further_settings` are, too. settings.py makes a configuration file of them.
 
 output "server__state_dir" {
   description = "The one directory that the gateway writes to."
@@ -201,6 +201,16 @@ output "limits__start_deadline" {
   value       = local.settings.limits__start_deadline
 }
 
+output "further_settings" {
+  description = "Templates and what `extra_settings` says, by section and key."
+  value       = local.further_settings
+
+  precondition {
+    condition     = length(local.taken_settings) == 0
+    error_message = "extra_settings says what follows from the deployment or from a variable of its own: ${join(", ", local.taken_settings)}."
+  }
+}
+
 output "repositories" {
   description = "Where images are pushed."
   value       = module.tasks.repository_urls
@@ -222,6 +232,6 @@ output "database" {
 }
 
 output "secrets_key" {
-  description = "The key that parameters are to be encrypted with: the gateway can decrypt no others."
+  description = "The key that parameters are to be encrypted with. Without it AWS takes one that everybody in the account who may read parameters can decrypt with."
   value       = aws_kms_alias.this["secrets"].name
 }

@@ -1,8 +1,9 @@
-# The gateway's settings that follow from the deployment, by section and key with two underscores between. The
-# gateways' service gets them as its environment, and outputs.tf hands them on.
+# The gateway's settings, by section and key with two underscores between. The gateways' service gets them as its
+# environment, and outputs.tf hands them on.
 
 locals {
-  settings = {
+  # Those that follow from the deployment, and are nobody's to set otherwise.
+  derived_settings = {
     server__state_dir = local.state_dir
     server__drain     = "${var.leaving.drain}s"
     log__format       = "json"
@@ -13,7 +14,8 @@ locals {
     listen__proxies = module.network.balancer_cidrs
     listen__origins = ["https://${var.domain}"]
 
-    auth__issuers = var.issuers
+    # What is not said of an issuer is the gateway's to fill in.
+    auth__issuers = [for issuer in var.issuers : { for key, value in issuer : key => value if value != null }]
 
     store__kind     = "postgres"
     store__host     = module.database.host
@@ -49,10 +51,32 @@ locals {
     secrets__prefix = "/${local.secrets_prefix}"
 
     limits__sessions = var.sessions_max
-    # A start is some calls to AWS, of which it takes 20 a second: so many under way keep it busy, and a storm is a line.
+  }
+
+  # Those that are other here than on one machine.
+  usual_settings = {
+    # A start is some calls to AWS, which takes 20 a second of the account. Each gateway keeps to that by itself, and
+    # several that ask for more together are told to wait. So many under way keep it busy, and a storm is a line.
     limits__parallel_starts = 64
     limits__start_queue     = 2000
     # A task on Fargate takes some half a minute, most of it to fetch its image, and longer when many start at once.
     limits__start_deadline = "5m"
   }
+
+  template_settings = { for name, template in var.templates : "templates__${name}" => template }
+
+  settings = merge(local.usual_settings, local.template_settings, var.extra_settings, local.derived_settings)
+
+  # Those whose names only the deployment's variables know.
+  further_settings = {
+    for name, value in local.settings : name => value
+    if !contains(keys(merge(local.usual_settings, local.derived_settings)), name)
+  }
+
+  taken_settings = setintersection(keys(var.extra_settings), keys(local.derived_settings))
+
+  # What a template may say. A test holds it against the gateway's code.
+  template_keys = [
+    "command", "mode", "env", "cwd", "secrets", "idle", "lifetime", "lifetime_limit", "spot", "motd", "limits",
+  ]
 }

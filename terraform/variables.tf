@@ -8,6 +8,12 @@ variable "name" {
     condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.name))
     error_message = "3 to 20 lower-case letters, digits and hyphens, with a letter first and no hyphen last."
   }
+
+  # Parameters' names begin with it, and Parameter Store keeps these two for itself.
+  validation {
+    condition     = !startswith(var.name, "aws") && !startswith(var.name, "ssm")
+    error_message = "A name that begins neither with \"aws\" nor with \"ssm\"."
+  }
 }
 
 variable "account_id" {
@@ -100,11 +106,14 @@ variable "client_cidrs" {
 }
 
 variable "issuers" {
-  description = "Who issues users' tokens: `iss`, what may stand in `aud`, and where the keys are published."
+  description = "Who issues users' tokens: `iss`, what may stand in `aud`, where the keys are published, and, if it is to be other than usual, with which algorithms it signs, how often keys are fetched and how long they are believed without."
   type = list(object({
-    issuer   = string
-    audience = list(string)
-    jwks_url = string
+    issuer     = string
+    audience   = list(string)
+    jwks_url   = string
+    algorithms = optional(list(string))
+    refresh    = optional(string)
+    max_age    = optional(string)
   }))
 
   validation {
@@ -162,6 +171,37 @@ variable "gateway" {
   }
 }
 
+# Of any type, because templates differ in what they say: the gateway checks what stands in them.
+variable "templates" {
+  description = "What a session can run, by name, as `[templates.NAME]` of docs/configuration.md: command, mode, env, secrets, idle, limits and so on. A session that asks for none gets `default`."
+  type        = any
+  default = {
+    # The smallest size of Fargate that an editor, a compiler and an agent have room in (docs/cost.md).
+    default = { limits = { cpu = "1core", memory = "2GiB" } }
+  }
+
+  validation {
+    condition     = can(keys(var.templates)) && alltrue([for name, template in var.templates : can(regex("^[a-z]([a-z0-9-]|_[a-z0-9-])*$", name)) && can(keys(template))])
+    error_message = "Tables by name: lower-case letters, digits, - and single _, with a letter first."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for template in var.templates : [for key in keys(template) : contains(local.template_keys, key)]]))
+    error_message = "A template says some of ${join(", ", local.template_keys)}, and nothing else."
+  }
+}
+
+variable "extra_settings" {
+  description = "Further settings of the gateway, section and key with two underscores between, as docs/configuration.md has them: { limits__sessions_per_user = 3, secrets__max_age = \"5m\" }."
+  type        = any
+  default     = {}
+
+  validation {
+    condition     = can(keys(var.extra_settings)) && alltrue([for name in keys(var.extra_settings) : can(regex("^[a-z]+__[a-z]+(_[a-z]+)*$", name)) && !startswith(name, "templates__")])
+    error_message = "Settings by section and key: limits__sessions_per_user, say. Templates have a variable of their own."
+  }
+}
+
 variable "sessions_max" {
   description = "Sessions that may run at one time. Their tasks need an address each, with one zone gone, too."
   type        = number
@@ -202,7 +242,7 @@ variable "uid_range" {
 }
 
 variable "database" {
-  description = "The database: version, instances, and Aurora capacity units (2 GiB each) between which they scale."
+  description = "The database: the version that it is made with, instances, and Aurora capacity units (2 GiB each) between which they scale."
   type = object({
     engine_version = optional(string, "17.5")
     instances      = optional(number, 2)
@@ -240,22 +280,22 @@ variable "log_retention_days" {
 }
 
 variable "leaving" {
-  description = "The stages of a gateway's leaving, in seconds: new connections go elsewhere, clients and bridges are told, the process is killed."
+  description = "The stages of a gateway's leaving, in seconds: new connections go elsewhere and those of clients are cut, bridges are told and requests under way end, the process is killed."
   type = object({
-    deregistration = optional(number, 30)
+    deregistration = optional(number, 5)
     drain          = optional(number, 90)
     stop_timeout   = optional(number, 120)
   })
   default = {}
 
   validation {
-    condition     = var.leaving.drain <= 100
-    error_message = "A gateway drains for 100 seconds at most."
+    condition     = var.leaving.drain <= 90
+    error_message = "A gateway drains for 90 seconds at most, so that it has left after 100."
   }
 
   validation {
-    condition     = var.leaving.stop_timeout > var.leaving.drain && var.leaving.stop_timeout <= 120
-    error_message = "The process is killed after it has drained, and Fargate waits 120 seconds at most."
+    condition     = var.leaving.stop_timeout >= var.leaving.drain + 15 && var.leaving.stop_timeout <= 120
+    error_message = "The process has 15 seconds after its drain, of which it takes 10 to end what is left, and Fargate waits 120 seconds at most."
   }
 
   validation {

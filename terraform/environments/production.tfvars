@@ -23,3 +23,21 @@ sessions_max = 5000
 file_systems = ["homes-1", "homes-2"]
 
 alarm_emails = ["oncall@example.com"]
+
+# Git's token as a file and a variable, for whoever has stored one; an agent that speaks lines, and is cheap to lose.
+templates = {
+  default = {
+    secrets = [{ name = "git-token", env = "GIT_TOKEN" }]
+    idle    = "1h"
+    limits  = { cpu = "1core", memory = "2GiB" }
+  }
+  agent = {
+    command = ["agent", "--lines"]
+    mode    = "lines"
+    env     = { AGENT_COLOR = "never" }
+    idle    = "10m"
+    spot    = true
+    limits  = { cpu = "500m", memory = "1GiB" }
+  }
+}
+extra_settings = { limits__sessions_per_user = 3, secrets__max_age = "5m" }

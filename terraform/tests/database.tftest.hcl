@@ -75,3 +75,26 @@ run "a_database_to_try_things_on_leaves_nothing" {
     error_message = "It can be deleted, and leaves no snapshot."
   }
 }
+
+run "a_database_that_is_there" {
+  module {
+    source = "./modules/database"
+  }
+}
+
+run "what_aws_has_moved_on_is_not_moved_back" {
+  command = plan
+
+  module {
+    source = "./modules/database"
+  }
+
+  variables {
+    engine_version = "17.4"
+  }
+
+  assert {
+    condition     = aws_rds_cluster.this.engine_version == "17.5" && alltrue([for instance in aws_rds_cluster_instance.this : instance.engine_version == "17.5"])
+    error_message = "The version that is written down is the one that the database was made with."
+  }
+}

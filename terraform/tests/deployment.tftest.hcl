@@ -54,21 +54,74 @@ run "settings_say_what_the_deployment_is" {
   }
 }
 
+run "templates_and_further_settings_are_the_operators" {
+  command = plan
+
+  variables {
+    templates = {
+      default = { secrets = [{ name = "git-token", env = "GIT_TOKEN" }], limits = { cpu = "500m", memory = "1GiB" } }
+      agent   = { command = ["agent"], mode = "lines", idle = "10m" }
+    }
+    extra_settings = { limits__parallel_starts = 16, secrets__max_age = "5m" }
+    issuers = [{
+      issuer   = "https://id.example.com"
+      audience = ["shellgate"]
+      jwks_url = "https://keys.example.com/jwks.json"
+      max_age  = "2d"
+    }]
+  }
+
+  assert {
+    condition     = output.further_settings == { templates__agent = { command = ["agent"], mode = "lines", idle = "10m" }, templates__default = { secrets = [{ name = "git-token", env = "GIT_TOKEN" }], limits = { cpu = "500m", memory = "1GiB" } }, secrets__max_age = "5m" }
+    error_message = "What they say is a setting, to the letter."
+  }
+
+  assert {
+    condition     = output.limits__parallel_starts == 16
+    error_message = "What is usual here can be otherwise."
+  }
+
+  assert {
+    condition     = output.auth__issuers[0].max_age == "2d" && toset(keys(output.auth__issuers[0])) == toset(["issuer", "audience", "jwks_url", "max_age"])
+    error_message = "What is not said of an issuer is left to the gateway."
+  }
+}
+
+run "a_template_that_says_what_no_template_does_is_refused" {
+  command = plan
+
+  variables {
+    templates = { default = { idel = "10m" } }
+  }
+
+  expect_failures = [var.templates]
+}
+
+run "a_setting_that_is_the_deployments_is_refused" {
+  command = plan
+
+  variables {
+    extra_settings = { ecs__cluster = "mine" }
+  }
+
+  expect_failures = [output.further_settings]
+}
+
 run "a_drain_beyond_its_bound_is_refused" {
   command = plan
 
   variables {
-    leaving = { drain = 101 }
+    leaving = { drain = 91 }
   }
 
   expect_failures = [var.leaving]
 }
 
-run "a_kill_before_the_drain_is_over_is_refused" {
+run "a_kill_before_the_process_has_left_is_refused" {
   command = plan
 
   variables {
-    leaving = { drain = 90, stop_timeout = 90 }
+    leaving = { drain = 90, stop_timeout = 104 }
   }
 
   expect_failures = [var.leaving]
@@ -98,12 +151,15 @@ run "what_cannot_work_is_refused_each_with_its_reason" {
   command = plan
 
   variables {
-    # Three pings take 66 seconds; an image that may be another tomorrow; no such size on Fargate; a zone of another
-    # region; keys that are published without TLS.
+    # Parameter Store has no such names; three pings take 66 seconds; an image that may be another tomorrow; no such
+    # size on Fargate; a zone of another region; keys that are published without TLS; a name that no template has; a section.
+    name                  = "ssm-shells"
     balancer_idle_seconds = 66
     images                = { gateway = "latest", task = "1.2.3" }
     gateway               = { cpu = 1024, memory = 1024 }
     zones                 = ["us-east-1a", "eu-west-1a"]
+    templates             = { Default = {} }
+    extra_settings        = { sandbox = {} }
     issuers = [{
       issuer   = "https://id.example.com"
       audience = ["shellgate"]
@@ -112,10 +168,13 @@ run "what_cannot_work_is_refused_each_with_its_reason" {
   }
 
   expect_failures = [
+    var.name,
     var.balancer_idle_seconds,
     var.images,
     var.gateway,
     var.zones,
+    var.templates,
+    var.extra_settings,
     var.issuers,
   ]
 }

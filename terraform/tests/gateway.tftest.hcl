@@ -21,13 +21,14 @@ variables {
   user           = "900:900"
   state_dir      = "/var/lib/shellgate"
   ports          = { client = 7800, admin = 7801, task = 7802 }
-  seconds        = { balancer_idle = 120, deregistration = 30, stop_timeout = 120 }
+  seconds        = { balancer_idle = 120, deregistration = 5, stop_timeout = 120 }
 
   settings = {
     ecs__spot       = false
     store__port     = 5432
     listen__proxies = ["10.0.0.0/24", "10.0.1.0/24"]
     auth__issuers   = [{ issuer = "https://id.example.com", audience = ["a", "b"] }]
+    templates__x    = { secrets = ["a", { name = "b", env = "B" }], env = { A = "\"k\":1,", B = ":x", C = "\\" }, limits = { cpu = "1core" } }
   }
 
   vpc_id               = "vpc-1"
@@ -126,8 +127,13 @@ run "a_gateway_that_leaves_has_time_and_no_more" {
   }
 
   assert {
-    condition     = aws_lb_target_group.clients.deregistration_delay == "30" && aws_lb_target_group.tasks.deregistration_delay == "30"
+    condition     = aws_lb_target_group.clients.deregistration_delay == "5" && aws_lb_target_group.tasks.deregistration_delay == "5"
     error_message = "Connections go elsewhere before it drains."
+  }
+
+  assert {
+    condition     = aws_lb_target_group.clients.name_prefix == "client" && aws_lb_target_group.tasks.name_prefix == "tasks-"
+    error_message = "A target group is never in the way of the one that replaces it."
   }
 
   assert {
@@ -176,8 +182,9 @@ run "settings_are_variables_whose_values_are_toml" {
       SHELLGATE_GATEWAY__ECS__SPOT       = "false"
       SHELLGATE_GATEWAY__STORE__PORT     = "5432"
       SHELLGATE_GATEWAY__LISTEN__PROXIES = "[\"10.0.0.0/24\",\"10.0.1.0/24\"]"
-      SHELLGATE_GATEWAY__AUTH__ISSUERS   = "[{ audience = [\"a\",\"b\"], issuer = \"https://id.example.com\" }]"
+      SHELLGATE_GATEWAY__AUTH__ISSUERS   = "[{\"audience\" = [\"a\",\"b\"],\"issuer\" = \"https://id.example.com\"}]"
+      SHELLGATE_GATEWAY__TEMPLATES__X    = "{\"env\" = {\"A\" = \"\\\"k\\\":1,\",\"B\" = \":x\",\"C\" = \"\\\\\"},\"limits\" = {\"cpu\" = \"1core\"},\"secrets\" = [\"a\",{\"env\" = \"B\",\"name\" = \"b\"}]}"
     }
-    error_message = "A text stands as it is, a list of tables is written out."
+    error_message = "A text stands as it is, tables are written as TOML has them, and colons in texts are left alone."
   }
 }

@@ -1,4 +1,5 @@
-# The network, with no AWS at all: addresses and routes, who may talk to whom, and which names there are.
+# The network, with no AWS at all: addresses, the gateways' way out, and which names there are. Who reaches whom is
+# tests/terraform's to show.
 
 mock_provider "aws" {
   mock_data "aws_partition" {
@@ -58,40 +59,9 @@ run "every_task_of_the_largest_deployment_has_an_address_with_one_zone_gone" {
     error_message = "Nothing gets a public address by itself."
   }
 
-  # Routes of gateways and of the public subnets are all that there are.
   assert {
     condition     = toset([for route in aws_route.gateway : route.destination_cidr_block]) == toset(["0.0.0.0/0"]) && length(aws_route.gateway) == 3
     error_message = "Gateways have a route to the issuers."
-  }
-
-  assert {
-    condition     = length(aws_route_table.tasks.route) == 0 && length(aws_route_table.database.route) == 0
-    error_message = "Tasks and database have no route."
-  }
-
-  assert {
-    condition     = toset([for flow in local.flows : flow.to if flow.from == "tasks"]) == toset(["task_balancer", "volumes", "endpoints"])
-    error_message = "Tasks reach their gateway, their files and what they need of AWS, and nothing else."
-  }
-
-  assert {
-    condition     = [for flow in local.flows : flow.from if flow.to == "task_balancer"] == ["tasks"]
-    error_message = "The listener for tasks is reached from tasks only."
-  }
-
-  assert {
-    condition     = length([for flow in local.flows : flow if flow.to == "tasks"]) == 0
-    error_message = "Nobody connects to a task."
-  }
-
-  assert {
-    condition     = [for flow in local.flows : flow.from if flow.to == "database"] == ["gateway"] && [for flow in local.flows : flow.from if flow.to == "gateway_endpoints"] == ["gateway"]
-    error_message = "Database and gateways' endpoints are for gateways."
-  }
-
-  assert {
-    condition     = toset(keys(aws_vpc_security_group_egress_rule.layers)) == toset(["tasks", "gateway"]) && aws_vpc_security_group_egress_rule.issuers.from_port == 443
-    error_message = "What leaves the VPC leaves by 443."
   }
 
   assert {
@@ -102,6 +72,14 @@ run "every_task_of_the_largest_deployment_has_an_address_with_one_zone_gone" {
   assert {
     condition     = toset(keys(aws_vpc_endpoint.gateway)) == toset(["ecs", "efs", "ssm", "kms"])
     error_message = "Gateways have endpoints for tasks, volumes and secrets."
+  }
+}
+
+run "what_is_not_named_has_no_answer" {
+  command = plan
+
+  module {
+    source = "./modules/network"
   }
 
   assert {

@@ -5,7 +5,6 @@ set -eu
 . /checks/holds.sh
 
 has_no_rights() {
-    grep -qx 'NoNewPrivs:	1' /proc/self/status
     nothing grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb):	0*[1-9a-f]' /proc/self/status
     test "$(id -u):$(id -g)" = "$TASK_UID:$TASK_UID"
 }
@@ -53,6 +52,16 @@ lacks_a_library() {
             [ "$(head -c 4 "$file" | tail -c 3)" = ELF ] || continue
             if ldd "$file" | grep -q 'not found'; then echo "$file"; fi
         done
+}
+
+runs_what_is_made_in_tmp() {
+    for folder in /tmp /run/secrets; do
+        cp /usr/bin/true "$folder/program"
+    done
+    /tmp/program
+    # Where secrets are is for reading only.
+    refused /run/secrets/program
+    rm /tmp/program /run/secrets/program
 }
 
 has_a_name() {
@@ -134,6 +143,7 @@ cd
 holds "inside: the process has its uid, no capability and no way to gain one" has_no_rights
 holds "inside: nothing on the root can be written" nothing writable
 holds "inside: home, /tmp and secrets can be written, and the latter two are memory" has_its_places
+holds "inside: what was made in /tmp runs, and what lies among secrets does not" runs_what_is_made_in_tmp
 holds "inside: no file has a capability" no_file_has_a_capability
 holds "inside: there is no package manager, and nothing that changes users or mounts" nothing managers
 holds "inside: every program finds its libraries" nothing lacks_a_library

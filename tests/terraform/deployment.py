@@ -11,7 +11,14 @@ from iam import Policy
 ROOT = Path(__file__).parent.parent.parent
 
 # The services that the deployment's endpoints are of, by the names that actions begin with.
-ENDPOINTS = {"ecr": "ecr.api", "logs": "logs", "ecs": "ecs", "elasticfilesystem": "elasticfilesystem", "ssm": "ssm"}
+ENDPOINTS = {
+    "ecr": "ecr.api",
+    "logs": "logs",
+    "ecs": "ecs",
+    "elasticfilesystem": "elasticfilesystem",
+    "ssm": "ssm",
+    "kms": "kms",
+}
 
 
 class Deployment:

@@ -189,8 +189,9 @@ class GatewayRole(unittest.TestCase):
     def test_nobody_else_comes_through_its_endpoints(self):
         task, own = self.deployment.role("module.tasks.aws_iam_role.task")
         stolen = Policy('{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}')
-        for action in ("ecs:RunTask", "elasticfilesystem:DescribeAccessPoints", "ssm:GetParameter"):
+        for action in ("ecs:RunTask", "elasticfilesystem:DescribeAccessPoints", "ssm:GetParameter", "kms:Decrypt"):
             endpoint = self.deployment.endpoint(ENDPOINTS[action.split(":")[0]])
+            self.assertTrue(is_allowed(action, "*", {"aws:PrincipalArn": self.arn}, [stolen], boundaries=[endpoint]))
             for caller in (task, "arn:aws:iam::999999999999:role/elsewhere"):
                 context = {"aws:PrincipalArn": caller}
                 self.assertFalse(is_allowed(action, "*", context, [*own, stolen], boundaries=[endpoint]))

@@ -75,6 +75,11 @@ resource "aws_rds_cluster" "this" {
     max_capacity = var.capacity.max
   }
 
+  lifecycle {
+    # AWS moves minor versions on by itself, and none goes back. A major one is docs/operations.md's.
+    ignore_changes = [engine_version]
+  }
+
   depends_on = [aws_cloudwatch_log_group.this]
 }
 
@@ -97,6 +102,10 @@ resource "aws_rds_cluster_instance" "this" {
   monitoring_role_arn             = aws_iam_role.monitoring.arn
   performance_insights_enabled    = true
   performance_insights_kms_key_id = var.storage_key_arn
+
+  lifecycle {
+    ignore_changes = [engine_version]
+  }
 }
 
 # RDS would make it by itself, and keep it for ever.

@@ -14,7 +14,7 @@ variable "partition" {
 }
 
 variable "engine_version" {
-  description = "Aurora PostgreSQL's version, major and minor."
+  description = "Aurora PostgreSQL's version, major and minor, as the cluster is made: AWS moves minor ones on."
   type        = string
 }
 

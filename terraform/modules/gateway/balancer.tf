@@ -61,14 +61,18 @@ resource "aws_lb_listener" "http" {
 }
 
 resource "aws_lb_target_group" "clients" {
-  name                          = "${var.name}-clients"
+  # A prefix, because one that replaces another is there before the other is gone.
+  name_prefix                   = "client"
   port                          = var.ports.client
   protocol                      = "HTTP"
   target_type                   = "ip"
   vpc_id                        = var.vpc_id
   load_balancing_algorithm_type = "least_outstanding_requests"
-  # ECS waits for this before it tells a gateway to leave, and only then clients are told where to go.
+  # ECS waits for this before it tells a gateway to leave. No WebSocket ends in that time: what is left then the load
+  # balancer cuts off, all at once and without a goaway, and clients' own back-off spreads them. So it is short.
   deregistration_delay = var.seconds.deregistration
+
+  tags = { Name = "${var.name}-clients" }
 
   # ECS replaces a gateway that fails here. One that cannot reach the database is no better anew, and the database's
   # failing over takes a minute: so it takes two and a half.

@@ -1,13 +1,13 @@
 # The gateways: a service of their own cluster, whose tasks their own role cannot stop.
 
 locals {
-  # A setting is a variable of the gateway's environment, and its value is TOML: a text stands as it is, a list
-  # of texts is written alike in JSON, and a list of tables is written out.
+  # A setting is a variable of the gateway's environment, and its value is TOML. A text stands as it is. All else TOML
+  # writes as JSON does, but for what is between a key and its value: where a text has a colon behind it. Texts are
+  # marked, by what stands in none of them, because a colon may be in a text, too.
+  marked = { for key, value in var.settings : key => replace(jsonencode(value), "/\"(?:[^\"\\\\]|\\\\.)*\"/", "$0\u0001") }
   environment = {
     for key, value in var.settings : "SHELLGATE_GATEWAY__${upper(key)}" => (
-      can(tostring(value)) ? tostring(value)
-      : can(keys(value[0])) ? "[${join(", ", [for table in value : "{ ${join(", ", [for name, item in table : "${name} = ${jsonencode(item)}"])} }"])}]"
-      : jsonencode(value)
+      can(tostring(value)) ? tostring(value) : replace(replace(local.marked[key], "\u0001:", " = "), "\u0001", "")
     )
   }
 }

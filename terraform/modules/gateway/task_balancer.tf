@@ -25,13 +25,15 @@ resource "aws_lb_listener" "tasks" {
 }
 
 resource "aws_lb_target_group" "tasks" {
-  name                 = "${var.name}-tasks"
+  name_prefix          = "tasks-"
   port                 = var.ports.task
   protocol             = "TCP"
   target_type          = "ip"
   vpc_id               = var.vpc_id
   preserve_client_ip   = true
   deregistration_delay = var.seconds.deregistration
+
+  tags = { Name = "${var.name}-tasks" }
 
   health_check {
     protocol            = "HTTP"
