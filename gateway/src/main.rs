@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
+use shellgate_gateway::auth::UserId;
 use shellgate_gateway::authority;
 use shellgate_gateway::config::{Config, Faults, VARIABLE_PREFIX, verdict};
 use shellgate_gateway::gateway::{Gateway, Sessions, StartError};
@@ -65,6 +66,18 @@ enum Command {
         /// The file for the private key. Nothing that is there is replaced.
         key: PathBuf,
     },
+    /// Show the key under which a user's things are kept, and leave.
+    ///
+    /// It is the name of their directory, and stands in the paths of their parameters in SSM Parameter
+    /// Store (PREFIX/users/KEY/NAME), of their home on EFS, and in [users.KEY] of a secrets file.
+    UserKey {
+        /// The issuer of the user's tokens: their `iss`, to the letter.
+        #[arg(long, value_name = "ISS")]
+        issuer: String,
+        /// What the issuer calls the user: the tokens' `sub`.
+        #[arg(long, value_name = "SUB")]
+        subject: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -77,6 +90,14 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if let Some(Command::UserKey { issuer, subject }) = &arguments.command {
+        let Some(user) = UserId::new(issuer, subject) else {
+            eprintln!("shellgate-gateway: no token can name such a user");
+            return ExitCode::from(Faults::EXIT_CODE);
+        };
+        println!("{}", user.key());
+        return ExitCode::SUCCESS;
     }
     let mut environment: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     if let Some(Command::Dev { state }) = &arguments.command {
