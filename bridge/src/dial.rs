@@ -64,6 +64,9 @@ pub enum DialError {
     /// Somebody is there and says no, with this HTTP status.
     #[error("the gateway answers {0}")]
     Refused(u16),
+    /// The gateway closes, with this code and these words of its.
+    #[error("the gateway closes with {0}: {1}")]
+    Closed(u16, String),
     /// A step took too long.
     #[error("the gateway let {0} run out of time")]
     TooLate(&'static str),
@@ -184,6 +187,9 @@ async fn hear(socket: &mut Socket) -> Result<ToBridge, DialError> {
                     .map_err(|_| DialError::Unexpected("a message of this protocol"));
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(Some(said)))) => {
+                return Err(DialError::Closed(said.code.into(), said.reason.to_string()));
+            }
             Some(Ok(_)) => return Err(DialError::Unexpected("control")),
             Some(Err(error)) => return Err(error.into()),
             None => return Err(DialError::Broken(Box::new(WsError::ConnectionClosed))),

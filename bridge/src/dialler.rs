@@ -148,6 +148,7 @@ impl Dialler {
             }
             DialError::Unreachable(_)
             | DialError::Distrusted(_)
+            | DialError::Closed(..)
             | DialError::TooLate(_)
             | DialError::Broken(_)
             | DialError::Unexpected(_)

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, StartQueue};
 use crate::auth::Verifier;
-use crate::auth::enrolment::EnrolmentKey;
+use crate::auth::enrolment::EnrolmentKeys;
 use crate::auth::origin::AllowedOrigins;
 use crate::authority::Authorities;
 use crate::clock;
@@ -66,7 +66,7 @@ pub struct Core {
     /// Which web pages may call.
     pub origins: AllowedOrigins,
     /// What enrolment tokens are made with.
-    pub enrolment: EnrolmentKey,
+    pub enrolment: EnrolmentKeys,
     /// The sessions that live here.
     pub registry: Registry,
     /// What the phases of a start usually take.

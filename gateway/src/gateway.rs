@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, AdmissionLimits, StartQueue};
-use crate::auth::enrolment::{EnrolmentKey, KeyError};
+use crate::auth::enrolment::{EnrolmentKeys, KeyError};
 use crate::auth::origin::AllowedOrigins;
 use crate::auth::{Scopes, Verifier};
 use crate::authority::{Authorities, AuthorityError};
@@ -157,8 +157,8 @@ impl Gateway {
         let verifier = Verifier::new(issuers).map_err(StartError::Config)?;
         let providers = Providers::choose(&config, state.path()).await?;
         let enrolment = match &config.tasks.enrolment_key {
-            Some(from) => EnrolmentKey::read(&providers.kept, from).await?,
-            None => state.enrolment_key()?,
+            Some(from) => EnrolmentKeys::load(providers.kept.clone(), from.clone()).await?,
+            None => EnrolmentKeys::fixed(state.enrolment_key()?),
         };
         let tasks = match config.listen.task {
             Some(address) => Some(TaskListener::bind(address, &config, providers.kept).await?),
@@ -207,6 +207,10 @@ impl Gateway {
             let stopping = core.stopping.clone();
             core.tracker.spawn(async move { authorities.keep_up(stopping).await });
         }
+        core.tracker.spawn({
+            let core = core.clone();
+            async move { core.enrolment.keep_up(core.stopping.clone()).await }
+        });
         core.tracker.spawn(reaper::run(core.clone()));
         let task = task_address.map(tracing::field::display);
         tracing::info!(client = %client_address, admin = %admin_address, task, adopted, "serving");

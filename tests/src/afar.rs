@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
 use shellgate_gateway::admission::{Admission, AdmissionLimits, StartQueue};
+use shellgate_gateway::auth::enrolment::EnrolmentKeys;
 use shellgate_gateway::auth::origin::AllowedOrigins;
 use shellgate_gateway::auth::{UserId, Verifier};
 use shellgate_gateway::authority::Authorities;
@@ -121,7 +122,7 @@ impl Afar {
             starts: StartQueue::new(1, 1),
             verifier: Verifier::new(verifier_config(&config.auth)).expect("issuers"),
             origins: AllowedOrigins::new::<&str>([]).expect("no origins"),
-            enrolment: state.enrolment_key().expect("a key"),
+            enrolment: EnrolmentKeys::fixed(state.enrolment_key().expect("a key")),
             registry: Registry::default(),
             timings: Timings::default(),
             tracker: TaskTracker::new(),

@@ -15,7 +15,7 @@ TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 # Words of an error are written by who logs it: a line that has the error as a field, by its message.
 WORDS_OF_ERRORS = {
     "role must be allowed": "a start failed",
-    "AWS takes no more calls for now": "a start failed",
+    "AWS takes no more calls for now": "AWS is asked for more than it takes",
 }
 
 

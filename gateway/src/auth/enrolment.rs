@@ -2,12 +2,15 @@
 //! proofs. Knows no store: burning the token and pinning the key is the store's one row write.
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use shellgate_infra::compute::EnrolmentToken;
 use shellgate_protocol::enrolment::{Bytes32, Bytes64, decode, encode, token_message};
 use shellgate_protocol::id::{Launch, SessionId};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::refused::AuthError;
 use crate::config::SecretRef;
@@ -19,12 +22,22 @@ pub const KEY_LENGTH: usize = 32;
 /// Length of an enrolment token as text: 32 bytes in base64url.
 const TOKEN_TEXT: usize = 43;
 
+/// How often what is kept is looked at.
+const LOOK: Duration = Duration::from_secs(300);
+
 /// The gateway's key for enrolment tokens. Its `Debug` shows nothing of it.
 ///
 /// Who has it can introduce a bridge as any task that has not enrolled yet: it is kept like a
 /// password, and its loss ends with a new one.
-#[derive(Clone)]
 pub struct EnrolmentKey(hmac::Key);
+
+impl PartialEq for EnrolmentKey {
+    /// Compares what they sign, as nobody sees the keys themselves.
+    fn eq(&self, other: &Self) -> bool {
+        let tag = |key: &Self| hmac::sign(&key.0, b"which key");
+        tag(self).as_ref() == tag(other).as_ref()
+    }
+}
 
 impl fmt::Debug for EnrolmentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,6 +107,87 @@ impl EnrolmentKey {
     }
 }
 
+/// The key as it is kept now, and the one before: a task that was started with it may still call.
+pub struct EnrolmentKeys {
+    /// Where it is kept, if not in this gateway's own directory.
+    kept: Option<(Kept, SecretRef)>,
+    keys: watch::Sender<Keys>,
+}
+
+struct Keys {
+    now: EnrolmentKey,
+    before: Option<EnrolmentKey>,
+}
+
+impl EnrolmentKeys {
+    /// One that stays as it is.
+    #[must_use]
+    pub fn fixed(key: EnrolmentKey) -> Self {
+        Self { kept: None, keys: watch::Sender::new(Keys { now: key, before: None }) }
+    }
+
+    /// The one that is kept there.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn load(kept: Kept, from: SecretRef) -> Result<Self, KeyError> {
+        let now = EnrolmentKey::read(&kept, &from).await?;
+        Ok(Self { kept: Some((kept, from)), ..Self::fixed(now) })
+    }
+
+    /// Reads it again now and then, until the gateway stops.
+    pub async fn keep_up(&self, stopping: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = stopping.cancelled() => return,
+            }
+            self.look().await;
+        }
+    }
+
+    /// Reads it again. Where that fails all stays as it is.
+    pub async fn look(&self) {
+        let Some((kept, from)) = &self.kept else { return };
+        match EnrolmentKey::read(kept, from).await {
+            Ok(newer) => {
+                self.keys.send_if_modified(|keys| {
+                    let changed = newer != keys.now;
+                    if changed {
+                        tracing::info!("the enrolment key has changed");
+                        keys.before = Some(std::mem::replace(&mut keys.now, newer));
+                    }
+                    changed
+                });
+            }
+            Err(error) => tracing::warn!(%error, "the enrolment key stays as it was"),
+        }
+    }
+
+    /// The token of one launch of a session, by the key as it is now.
+    #[must_use]
+    pub fn token(&self, session: SessionId, launch: Launch) -> EnrolmentToken {
+        self.keys.borrow().now.token(session, launch)
+    }
+
+    /// Holds a presented token against that of a session's launch.
+    ///
+    /// # Errors
+    /// [`AuthError::Enrolment`].
+    pub fn verify(
+        &self,
+        session: SessionId,
+        launch: Launch,
+        presented: &str,
+    ) -> Result<(), AuthError> {
+        let keys = self.keys.borrow();
+        keys.now.verify(session, launch, presented).or_else(|refused| match &keys.before {
+            Some(before) => before.verify(session, launch, presented),
+            None => Err(refused),
+        })
+    }
+}
+
 /// Checks a bridge's signature over a link's transcript
 /// ([`shellgate_protocol::enrolment::transcript`]).
 ///
@@ -155,6 +249,34 @@ mod tests {
         ] {
             assert_eq!(key.verify(session, Launch(1), wrong), refused, "{wrong}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_replaced_holds_for_those_who_were_started_with_it() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("key");
+        let keep = |byte: u8| {
+            crate::state_dir::write_private(&path, encode(&[byte; 32]).as_bytes()).unwrap();
+        };
+        keep(1);
+        let from = SecretRef::File(path.clone());
+        let keys = EnrolmentKeys::load(Kept::in_files(), from).await.unwrap();
+        let session = SessionId::generate();
+        let first = keys.token(session, Launch(1));
+        keep(2);
+        keys.look().await;
+        keys.look().await;
+        let second = keys.token(session, Launch(1));
+        assert_ne!(first, second);
+        for token in [&first, &second] {
+            assert_eq!(keys.verify(session, Launch(1), &token.0), Ok(()));
+        }
+        std::fs::write(&path, "no key").unwrap();
+        keys.look().await;
+        assert_eq!(keys.token(session, Launch(1)), second, "it stays as it was");
+        keep(3);
+        keys.look().await;
+        assert_eq!(keys.verify(session, Launch(1), &first.0), Err(AuthError::Enrolment));
     }
 
     #[test]

@@ -1,5 +1,10 @@
 //! The sections of a gateway whose tasks, files or secrets are on AWS. Knows no call to it.
 
+#[cfg(feature = "aws")]
+use shellgate_infra::{compute::ecs, secrets::ssm, volumes::efs};
+
+#[cfg(feature = "aws")]
+use super::Secrets;
 use super::reader::section;
 use super::setting::choice;
 use super::uids::UidRange;
@@ -92,5 +97,49 @@ section! {
         root: String = "/users".into();
         /// The uids that own users' files, one each. They are never given to somebody else.
         uid_range: UidRange = UidRange::default();
+    }
+}
+
+#[cfg(feature = "aws")]
+impl Ecs {
+    /// What tasks are made with. What is missing is empty, which the provider's own check refuses.
+    #[must_use]
+    pub fn provider(&self) -> ecs::EcsConfig {
+        ecs::EcsConfig {
+            cluster: self.cluster.clone(),
+            family: self.family.clone(),
+            image: self.image.clone().unwrap_or_default(),
+            architecture: match self.architecture {
+                Architecture::X86_64 => ecs::Architecture::X86_64,
+                Architecture::Arm64 => ecs::Architecture::Arm64,
+            },
+            subnets: self.subnets.clone(),
+            security_groups: self.security_groups.clone(),
+            execution_role: self.execution_role.clone().unwrap_or_default(),
+            task_role: self.task_role.clone().unwrap_or_default(),
+            log_group: self.log_group.clone(),
+            stop_timeout: self.stop_timeout.get(),
+            rates: ecs::Rates::default(),
+            pace: ecs::Pace::default(),
+        }
+    }
+}
+
+#[cfg(feature = "aws")]
+impl Efs {
+    /// Where homes are made.
+    #[must_use]
+    pub fn provider(&self) -> efs::EfsConfig {
+        let (file_systems, root) = (self.file_systems.clone(), self.root.clone());
+        efs::EfsConfig { file_systems, root, patience: ecs::Pace::default().patience }
+    }
+}
+
+#[cfg(feature = "aws")]
+impl Secrets {
+    /// Where parameters are.
+    #[must_use]
+    pub fn parameters(&self) -> ssm::SsmConfig {
+        ssm::SsmConfig { prefix: self.prefix.clone(), max_age: self.max_age.get() }
     }
 }

@@ -2,16 +2,16 @@
 
 use shellgate_infra::aws::{Aws, AwsSettings};
 use shellgate_infra::compute::any::AnyCompute;
-use shellgate_infra::compute::ecs::{Architecture, Ecs, EcsConfig, Pace, Rates};
+use shellgate_infra::compute::ecs::Ecs;
 use shellgate_infra::secrets::SecretError;
 use shellgate_infra::secrets::any::AnySecrets;
-use shellgate_infra::secrets::ssm::{SsmConfig, SsmSecrets};
+use shellgate_infra::secrets::ssm::SsmSecrets;
 use shellgate_infra::volumes::any::AnyVolumes;
-use shellgate_infra::volumes::efs::{EfsConfig, EfsVolumes};
+use shellgate_infra::volumes::efs::EfsVolumes;
 use tokio::sync::OnceCell;
 
 use super::ProviderError;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::kept::{Given, Kept};
 
 /// One AWS for all that is on it, and none where nothing is.
@@ -31,27 +31,7 @@ impl Account {
 
     /// Tasks on ECS, and what was found there.
     pub async fn compute(&self, config: &Config) -> Result<(AnyCompute, String), ProviderError> {
-        let of = &config.ecs;
-        let ecs = Ecs::new(
-            self.get(config).await,
-            EcsConfig {
-                cluster: of.cluster.clone(),
-                family: of.family.clone(),
-                image: of.image.clone().unwrap_or_default(),
-                architecture: match of.architecture {
-                    config::Architecture::X86_64 => Architecture::X86_64,
-                    config::Architecture::Arm64 => Architecture::Arm64,
-                },
-                subnets: of.subnets.clone(),
-                security_groups: of.security_groups.clone(),
-                execution_role: of.execution_role.clone().unwrap_or_default(),
-                task_role: of.task_role.clone().unwrap_or_default(),
-                log_group: of.log_group.clone(),
-                stop_timeout: of.stop_timeout.get(),
-                rates: Rates::default(),
-                pace: Pace::default(),
-            },
-        )?;
+        let ecs = Ecs::new(self.get(config).await, config.ecs.provider())?;
         let found = ecs.preflight().await?;
         let spot = if found.spot { ", also on Spot" } else { ", not on Spot" };
         let found = format!("Tasks run on Fargate in the cluster {}{spot}.", found.cluster);
@@ -60,9 +40,8 @@ impl Account {
 
     /// Files on EFS.
     pub async fn volumes(&self, config: &Config) -> Result<AnyVolumes, ProviderError> {
-        let (file_systems, root) = (config.efs.file_systems.clone(), config.efs.root.clone());
-        let (aws, patience) = (self.get(config).await, Pace::default().patience);
-        Ok(AnyVolumes::Efs(EfsVolumes::new(aws, EfsConfig { file_systems, root, patience })?))
+        let aws = self.get(config).await;
+        Ok(AnyVolumes::Efs(EfsVolumes::new(aws, config.efs.provider())?))
     }
 
     /// Secrets in the Parameter Store.
@@ -83,7 +62,6 @@ impl Account {
     }
 
     async fn ssm(&self, config: &Config) -> Result<SsmSecrets, SecretError> {
-        let (prefix, max_age) = (config.secrets.prefix.clone(), config.secrets.max_age.get());
-        SsmSecrets::new(self.get(config).await, SsmConfig { prefix, max_age })
+        SsmSecrets::new(self.get(config).await, config.secrets.parameters())
     }
 }

@@ -73,7 +73,7 @@ impl Ecs {
     /// # Errors
     /// Where no task can be made with it, in words.
     pub fn new(aws: &Aws, config: EcsConfig) -> Result<Self, ComputeError> {
-        config.check()?;
+        config.check().map_err(ComputeError::BadSpec)?;
         let region = aws.region().ok_or_else(|| {
             ComputeError::Unavailable("no AWS region is set, and none is found".to_owned())
         })?;

@@ -59,8 +59,8 @@ locals {
     }
     throttled = {
       pattern = "\"AWS takes no more calls for now\""
-      above   = 50
-      means   = "AWS takes fewer calls than are needed: starts take longer."
+      above   = 5
+      means   = "AWS takes fewer calls than are needed, and has for minutes: starts take longer."
     }
     compromised = {
       pattern = "{ $.action = \"enrolment.compromised\" }"

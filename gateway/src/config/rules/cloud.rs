@@ -4,12 +4,14 @@
 use shellgate_infra::compute::ecs::fargate_size;
 
 use super::Broken;
-use crate::config::{Config, SecretKind, TaskCompute, VolumeKind};
+#[cfg(feature = "aws")]
+use crate::config::SecretKind;
+use crate::config::{Config, TaskCompute, VolumeKind};
 
 /// Every rule that a configuration breaks.
 pub(super) fn broken(config: &Config) -> Vec<Broken> {
     let mut broken = Vec::new();
-    let Config { aws, ecs, efs, tasks, volumes, secrets, .. } = config;
+    let Config { aws, ecs, tasks, volumes, .. } = config;
     for (key, endpoint) in [
         ("aws.ecs_endpoint", &aws.ecs_endpoint),
         ("aws.efs_endpoint", &aws.efs_endpoint),
@@ -44,55 +46,39 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
                 broken.push(Broken { key, others: &["tasks.compute"], wrong, allowed });
             }
         }
-        #[cfg(feature = "aws")]
-        for (name, template) in &config.templates {
-            if let Err(why) = fargate_size(&(&template.limits).into()) {
-                broken.push(Broken {
-                    key: "templates",
-                    others: &["tasks.compute"],
-                    wrong: format!("{name}: no task on Fargate has such limits: {why}"),
-                    allowed: "limits that fit into a size of Fargate's",
-                });
-            }
+    }
+    #[cfg(feature = "aws")]
+    broken.extend(said_by_providers(config, broken.is_empty()));
+    broken
+}
+
+/// What the providers themselves say of what they are configured with; `is_whole`: nothing is missing.
+#[cfg(feature = "aws")]
+fn said_by_providers(config: &Config, is_whole: bool) -> Vec<Broken> {
+    let Config { ecs, efs, tasks, volumes, secrets, templates, .. } = config;
+    let mut broken = Vec::new();
+    let mut say = |key, others, said: Result<(), String>, allowed| {
+        broken.extend(said.err().map(|wrong| Broken { key, others, wrong, allowed }));
+    };
+    if tasks.compute == TaskCompute::Ecs {
+        if is_whole {
+            let allowed = "what the deployment made for tasks";
+            say("ecs", &["tasks.compute"], ecs.provider().check(), allowed);
+        }
+        for (name, template) in templates {
+            let size = fargate_size(&(&template.limits).into()).map(drop);
+            let said =
+                size.map_err(|why| format!("{name}: no task on Fargate has such limits: {why}"));
+            say("templates", &["tasks.compute"], said, "limits that fit into a size of Fargate's");
         }
     }
-    if volumes.kind == VolumeKind::Efs && efs.file_systems.is_empty() {
-        broken.push(Broken {
-            key: "efs.file_systems",
-            others: &["volumes.kind"],
-            wrong: "it is empty, and volumes.kind is \"efs\"".into(),
-            allowed: "at least one file system",
-        });
+    if volumes.kind == VolumeKind::Efs {
+        let allowed = "file systems, and a directory on them";
+        say("efs", &["volumes.kind"], efs.provider().check(), allowed);
     }
-    let is_file_system = |id: &String| {
-        let hex = id.strip_prefix("fs-").unwrap_or_default();
-        (8..=40).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_hexdigit())
-    };
-    if let Some(other) = efs.file_systems.iter().find(|id| !is_file_system(id)) {
-        broken.push(Broken {
-            key: "efs.file_systems",
-            others: &[],
-            wrong: format!("{other:?} is no file system's id"),
-            allowed: "ids such as \"fs-0123456789abcdef0\"",
-        });
-    }
-    // EFS makes at most four levels of an access point's path, of 100 characters in all; the last
-    // one is the user's, of up to 64.
-    if !is_path(&efs.root, 3) || efs.root.len() > 35 {
-        broken.push(Broken {
-            key: "efs.root",
-            others: &[],
-            wrong: format!("{:?} can't be had on every file system", efs.root),
-            allowed: "a path of up to three names of letters, digits, _ and -, up to 35 characters",
-        });
-    }
-    if secrets.kind == SecretKind::Ssm && !is_path(&secrets.prefix, 8) {
-        broken.push(Broken {
-            key: "secrets.prefix",
-            others: &["secrets.kind"],
-            wrong: format!("{:?} begins no parameter's name", secrets.prefix),
-            allowed: "a path of up to eight names of letters, digits, _ and -",
-        });
+    if secrets.kind == SecretKind::Ssm {
+        let allowed = "a path such as \"/shellgate/production\"";
+        say("secrets.prefix", &["secrets.kind"], secrets.parameters().check(), allowed);
     }
     broken
 }
@@ -101,12 +87,4 @@ fn is_endpoint(text: &str) -> bool {
     text.parse::<axum::http::Uri>().is_ok_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
     })
-}
-
-/// `/name/name`, of so many names at most.
-fn is_path(text: &str, names: usize) -> bool {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
-    let good = |name: &str| !name.is_empty() && name.bytes().all(legal);
-    text.strip_prefix('/')
-        .is_some_and(|rest| rest.split('/').all(good) && rest.split('/').count() <= names)
 }

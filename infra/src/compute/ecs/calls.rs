@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_sdk_ecs::Client;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::bucket::Bucket;
 use super::config::Rates;
+use super::lock;
 use crate::aws::{Aws, AwsError, AwsErrorKind, call, pause, random};
 
 /// How long one call may take with all its waiting and its repeats. A caller who has less time drops
@@ -20,6 +22,9 @@ use crate::aws::{Aws, AwsError, AwsErrorKind, call, pause, random};
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// How long a call that fails is tried again.
 const TRYING: Duration = Duration::from_secs(60);
+/// Between two warnings that AWS takes no more.
+const WARNED: Duration = Duration::from_secs(30);
+
 /// ECS, as all of this process asks it.
 #[derive(Debug)]
 pub(super) struct Calls {
@@ -30,6 +35,7 @@ pub(super) struct Calls {
     pub(super) read: Bucket,
     pub(super) register: Bucket,
     pub(super) definitions: Bucket,
+    warned: Mutex<Option<Instant>>,
 }
 
 impl Calls {
@@ -42,6 +48,7 @@ impl Calls {
             read: Bucket::new(rates.read),
             register: Bucket::new(rates.register),
             definitions: Bucket::new(rates.definitions),
+            warned: Mutex::default(),
         }
     }
 
@@ -73,7 +80,7 @@ impl Calls {
                 Err(error) => error,
             };
             match error.kind {
-                AwsErrorKind::Throttled => bucket.empty(),
+                AwsErrorKind::Throttled => self.throttled(bucket, &error),
                 AwsErrorKind::Unreachable => {}
                 AwsErrorKind::Denied | AwsErrorKind::Refused => return Err(error),
             }
@@ -105,10 +112,22 @@ impl Calls {
             Ok(Err(_)) | Err(_) => return Err(crowded(action)),
         }
         let answer = call(action, sent).await;
-        if answer.as_ref().is_err_and(|error| error.kind == AwsErrorKind::Throttled) {
-            bucket.empty();
+        if let Err(error) = &answer
+            && error.kind == AwsErrorKind::Throttled
+        {
+            self.throttled(bucket, error);
         }
         answer
+    }
+
+    /// AWS says that there was no token. That it says so again and again is news for an operator.
+    fn throttled(&self, bucket: &Bucket, error: &AwsError) {
+        bucket.empty();
+        let mut warned = lock(&self.warned);
+        if warned.is_none_or(|at| at.elapsed() >= WARNED) {
+            *warned = Some(Instant::now());
+            tracing::warn!(%error, "AWS is asked for more than it takes");
+        }
     }
 }
 
@@ -126,7 +145,7 @@ fn crowded(action: &'static str) -> AwsError {
 #[cfg(test)]
 #[allow(clippy::result_large_err, reason = "the SDK's own results, which are not ours to box")]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use aws_sdk_ecs::config::http::HttpResponse;
     use aws_sdk_ecs::error::ErrorMetadata;
@@ -134,7 +153,6 @@ mod tests {
 
     use super::*;
     use crate::compute::ecs::config::Rate;
-    use crate::compute::ecs::lock;
 
     type Sent = Result<RunTaskOutput, SdkError<RunTaskError, HttpResponse>>;
 

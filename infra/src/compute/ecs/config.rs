@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::compute::ComputeError;
-
 /// What ECS gives a container at most between TERM and KILL on Fargate.
 const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(120);
 /// What ECS takes as subnets and as security groups of one task.
@@ -120,9 +118,12 @@ impl Default for Pace {
 }
 
 impl EcsConfig {
-    /// What of it no task can be made with.
-    pub(super) fn check(&self) -> Result<(), ComputeError> {
-        let wrong = |what: String| Err(ComputeError::BadSpec(what));
+    /// What is wrong with it, in words for an operator.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn check(&self) -> Result<(), String> {
+        let wrong = |what: String| Err(what);
         let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
         if !(1..=FAMILY_MAX).contains(&self.family.len()) || !self.family.bytes().all(legal) {
             return wrong(format!(
@@ -176,7 +177,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut EcsConfig)| {
             let mut config = example_config();
             change(&mut config);
-            config.check().unwrap_err().to_string()
+            config.check().unwrap_err()
         };
         example_config().check().unwrap();
         assert!(refused(&|config| config.family.clear()).contains("prefix"));

@@ -188,7 +188,9 @@ async fn retire(families: Weak<Families>) {
         tokio::time::sleep_until(due).await;
         let Some(families) = families.upgrade() else { return };
         if let Err(error) = families.retire_kin_of(&family).await {
-            tracing::warn!(%error, family = %family.name, "outdated task definitions stay");
+            tracing::warn!(%error, family = %family.name, "outdated task definitions stay for now");
+            // After the others, and after as long again.
+            families.retire_later(&family);
         }
     }
 }
