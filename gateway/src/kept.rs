@@ -2,6 +2,7 @@
 //! whoever holds parameters. Knows not what it is for.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -15,9 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub type Given = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
 /// Gives parameters by their names.
-type Parameters = Box<dyn Fn(&str) -> Given + Send + Sync>;
+type Parameters = Arc<dyn Fn(&str) -> Given + Send + Sync>;
 
 /// Where things are read from.
+#[derive(Clone)]
 pub struct Kept {
     parameters: Option<Parameters>,
 }
@@ -64,7 +66,7 @@ impl Kept {
 
     /// Reads files, and asks `give` for parameters.
     pub fn with_parameters(give: impl Fn(&str) -> Given + Send + Sync + 'static) -> Self {
-        Self { parameters: Some(Box::new(give)) }
+        Self { parameters: Some(Arc::new(give)) }
     }
 
     /// Reads a text. A `secret` one in a file must be closed to others.

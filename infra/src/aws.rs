@@ -7,6 +7,8 @@
 
 #[cfg(feature = "aws")]
 mod account;
+#[cfg(feature = "aws")]
+mod database;
 
 use std::fmt;
 

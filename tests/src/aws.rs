@@ -175,7 +175,7 @@ async fn authority(place: &Path) -> (String, String) {
     (read(&certificate), read(&key))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind((ADDRESS, 0)).expect("loopback has ports");
     listener.local_addr().expect("it is bound").port()
 }
