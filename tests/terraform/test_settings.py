@@ -17,9 +17,6 @@ from extract import SCHEMA, types_in_use  # noqa: E402
 
 SECTION = re.compile(r"^    pub struct (\w+) \{\n(.*?)^    \}", re.DOTALL | re.MULTILINE)
 
-# What the deployment says already, for the store on Postgres that the gateway is to get (docs/operations.md).
-AWAITED = {("store", key) for key in ("kind", "host", "port", "database", "user")}
-
 
 def known_to_the_gateway():
     """Section and key of every setting, as the gateway's code declares them: a struct a section, a field a key."""
@@ -55,7 +52,7 @@ class Settings(unittest.TestCase):
 
     def test_every_one_is_a_setting_that_the_gateway_knows(self):
         unknown = set(self.settings) - known_to_the_gateway()
-        self.assertEqual(unknown, AWAITED)
+        self.assertEqual(unknown, set())
 
     def test_the_service_has_every_setting_in_its_environment_and_no_other(self):
         definition = self.deployment.one("module.gateway.aws_ecs_task_definition.this")
