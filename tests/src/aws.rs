@@ -25,6 +25,9 @@ use crate::{binaries, until};
 /// Where the tasks' certificates and the gateway's parameters begin.
 const PREFIX: &str = "/shellgate";
 
+/// What enrolment tokens are made with: 32 bytes that are no secret.
+const ENROLMENT_KEY: &str = "c2hlbGxnYXRlJ3MgdGVzdHM6IG5vIHNlY3JldCBrZXk";
+
 /// The image's own environment.
 const PATH: &str = "/home/agent/.local/bin:/usr/local/bin:/usr/bin:/bin";
 
@@ -67,6 +70,7 @@ impl Aws {
         let (certificate, key) = authority(place).await;
         cloud.parameter(&format!("{PREFIX}/gateway/authority"), &certificate).await;
         cloud.parameter(&format!("{PREFIX}/gateway/authority-key"), &key).await;
+        cloud.parameter(&format!("{PREFIX}/gateway/enrolment-key"), ENROLMENT_KEY).await;
         let homes = place.join("efs");
         std::fs::create_dir(&homes).expect("a folder");
         std::fs::set_permissions(&homes, std::fs::Permissions::from_mode(0o711)).expect("ours");
@@ -98,6 +102,7 @@ impl Aws {
         config.set("tasks.dial", format!("wss://localhost:{port}"));
         config.set("tasks.authorities", list(&format!("ssm:{PREFIX}/gateway/authority")));
         config.set("tasks.authority_key", format!("ssm:{PREFIX}/gateway/authority-key"));
+        config.set("tasks.enrolment_key", format!("ssm:{PREFIX}/gateway/enrolment-key"));
         config.set("ecs.cluster", self.cluster.as_str());
         config.set("ecs.image", "registry.invalid/shellgate-task:story");
         config.set("ecs.subnets", list("subnet-0123456789abcdef0"));

@@ -50,6 +50,23 @@ impl World {
         lock(database(self)).starts_again();
     }
 
+    /// Has the gateway sign in by a token of its AWS role, from its next start.
+    pub fn signs_in_by_a_token(&self) {
+        let mut config = lock(&self.shared.config);
+        config.set("store.auth", "iam");
+        config.set("aws.region", "eu-central-1");
+        config.unset("store.password");
+    }
+
+    /// What its database said.
+    ///
+    /// # Panics
+    /// Where its store is not in Postgres.
+    #[must_use]
+    pub fn log_of_its_database(&self) -> String {
+        lock(database(self)).log()
+    }
+
     /// Has somebody else do something in the database, who may do everything.
     ///
     /// # Panics

@@ -327,6 +327,10 @@ impl World {
     /// Where one runs already, or it does not serve.
     pub async fn starts_the_gateway_again(&mut self) {
         assert!(self.gateway.is_none(), "a gateway runs already");
+        if self.shared.aws.get().is_some() && self.state().exists() {
+            // Its disk there goes with its machine.
+            std::fs::remove_dir_all(self.state()).expect("it is a world's");
+        }
         let home = self.shared.place.path();
         let path = home.join("gateway.toml");
         let mut started = None;

@@ -81,10 +81,10 @@ impl Postgres {
     ) -> Result<Self, StoreError> {
         let gateway = Uuid::new_v4().simple().to_string();
         let connector = Arc::new(Connector::new(config, passwords));
-        let connection = claim(&connector, waiting).await?;
-        migrate(&connector).await?;
-        holder::write_name(&connector, &gateway).await?;
-        holder::end_others(&connector).await?;
+        let mut connection = claim(&connector, waiting).await?;
+        holder::hold_while(&connector, &mut connection, migrate(&connector)).await?;
+        holder::write_name(&mut connection, &gateway).await?;
+        holder::end_others(&mut connection).await?;
         let pool = Pool::new(connector.clone(), gateway.clone());
         let holder = Holder::keep(connection, connector, gateway.clone());
         Ok(Self { gateway, pool, holder })

@@ -106,3 +106,17 @@ async fn a_database_that_is_not_there_stops_the_start_in_plain_words() {
     world.does_in_its_database("ALTER ROLE shellgate PASSWORD 'not a secret: of a test'").await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_token_is_made_and_shown_to_nobody_but_the_database() {
+    let mut world = World::builder().on_postgres().start().await;
+    world.stops_the_gateway().await;
+    world.signs_in_by_a_token();
+    // This Postgres believes no token: it is enough that it was given one.
+    let said = world.fails_to_start().await;
+    assert!(said.contains("rds_iam") && said.contains("rds-db:connect"), "{said}");
+    for (who, words) in [("the gateway", said), ("the database", world.log_of_its_database())] {
+        assert!(!words.contains("X-Amz"), "{who} shows a token: {words}");
+    }
+    assert!(world.log_of_its_database().contains("password authentication failed"));
+}

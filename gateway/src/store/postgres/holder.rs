@@ -1,7 +1,8 @@
 //! Which gateway has the store: an advisory lock of Postgres', on a connection of its own, and the
 //! name of the last holder in a row.
 //!
-//! A gateway takes the store in this order: the lock; its name into the row; an end to every
+//! A gateway takes the store by the connection that has the lock, so that who has lost that does not go on
+//! in the midst of it, and in this order: the lock; its name into the row; an end to every
 //! connection by which an earlier holder could still write. Each new connection of a pool looks at
 //! the row before it is used. So once a gateway has the store, nobody else writes into it, whatever
 //! an earlier holder believes.
@@ -80,28 +81,48 @@ async fn who(connection: &mut PgConnection) -> Result<String, StoreError> {
     Ok(format!("{} since {}", who.unwrap_or_else(unknown), since.unwrap_or_else(unknown)))
 }
 
-/// Writes down that this gateway has the store. Only for who has the lock.
-pub(super) async fn write_name(connector: &Connector, gateway: &str) -> Result<(), StoreError> {
-    let mut connection = connector.connect(Purpose::Migration).await?;
+/// Does something that may take long, and keeps the connection that has the lock meanwhile: the server
+/// would close a silent one.
+pub(super) async fn hold_while(
+    connector: &Connector,
+    connection: &mut PgConnection,
+    doing: impl Future<Output = Result<(), StoreError>>,
+) -> Result<(), StoreError> {
+    let mut doing = std::pin::pin!(doing);
+    loop {
+        tokio::select! {
+            done = &mut doing => return done,
+            () = sleep(ALIVE) => {}
+        }
+        if !answers(connection, ALIVE).await {
+            let (at, why) = (connector.config.at(), "the connection broke".to_owned());
+            return Err(NoConnection::Unreachable { at, why }.into());
+        }
+    }
+}
+
+/// Writes down that this gateway has the store, by the connection that has the lock.
+pub(super) async fn write_name(
+    connection: &mut PgConnection,
+    gateway: &str,
+) -> Result<(), StoreError> {
     let statement = Statement::new(
         "INSERT INTO holder (gateway) VALUES ($1) ON CONFLICT (one) DO UPDATE SET gateway = $1",
     );
-    let done = timeout(STATEMENT, statement.text(gateway).run_in_postgres(&mut connection)).await;
-    close(connection).await;
+    let done = timeout(STATEMENT, statement.text(gateway).run_in_postgres(connection)).await;
     done.map_err(|_| StoreError::Late(STATEMENT))??;
     Ok(())
 }
 
 /// Ends the connections by which an earlier holder could still write, and sees that they have ended.
-pub(super) async fn end_others(connector: &Connector) -> Result<(), StoreError> {
-    let mut connection = connector.connect(Purpose::Holder).await?;
+pub(super) async fn end_others(connection: &mut PgConnection) -> Result<(), StoreError> {
     let ending = async {
         loop {
             let statement = Statement::new(
                 "SELECT pg_terminate_backend(pid) AS told FROM pg_stat_activity \
                  WHERE datname = current_database() AND application_name LIKE $1 || '%'",
             );
-            let rows = statement.text(ROWS).rows_of_postgres(&mut connection).await?;
+            let rows = statement.text(ROWS).rows_of_postgres(connection).await?;
             if rows.is_empty() {
                 return Ok::<_, StoreError>(());
             }
@@ -109,7 +130,6 @@ pub(super) async fn end_others(connector: &Connector) -> Result<(), StoreError> 
         }
     };
     let ended = timeout(ENDED, ending).await;
-    close(connection).await;
     ended.map_err(|_| StoreError::Late(ENDED))?
 }
 
