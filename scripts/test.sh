@@ -9,6 +9,7 @@ case $0 in
     ;;
 esac
 . scripts/moto.sh
+. scripts/postgres.sh
 
 # Longest that the tests of one suite may take altogether, in seconds: a hang is a failure, too.
 suite_deadline=1200
@@ -18,7 +19,12 @@ setup() {
     need_c_compiler
     need_bubblewrap
     want_node || say "No page and no page tests: $no_node"
-    case $suites in *units* | *stories*) need_moto ;; esac
+    case $suites in
+    *units* | *stories*)
+        need_moto
+        need_postgres
+        ;;
+    esac
 }
 
 # The same profile, features and folder as the test runners use, so that nothing is built twice.

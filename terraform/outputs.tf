@@ -71,6 +71,16 @@ output "store__user" {
   value       = local.settings.store__user
 }
 
+output "store__auth" {
+  description = "How: by a token of it."
+  value       = local.settings.store__auth
+}
+
+output "store__ca" {
+  description = "The parameter with the authorities that have signed the database's certificate."
+  value       = local.settings.store__ca
+}
+
 output "aws__region" {
   description = "The region of all that follows."
   value       = local.settings.aws__region

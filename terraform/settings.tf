@@ -22,6 +22,8 @@ locals {
     store__port     = local.ports.database
     store__database = local.database.name
     store__user     = local.database.user
+    store__auth     = "iam"
+    store__ca       = "ssm:/${local.secrets_prefix}/gateway/database-ca"
 
     aws__region = var.region
 

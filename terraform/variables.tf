@@ -147,12 +147,12 @@ variable "architecture" {
 }
 
 variable "gateway" {
-  description = "Each gateway's size (1024 a vCPU, MiB), how many there are, and the uid:gid of its image."
+  description = "The gateway's size (1024 a vCPU, MiB), how many there are, and the uid:gid of its image."
   type = object({
     cpu    = optional(number, 1024)
     memory = optional(number, 2048)
-    min    = optional(number, 2)
-    max    = optional(number, 6)
+    min    = optional(number, 1)
+    max    = optional(number, 1)
     user   = optional(string, "900:900")
   })
   default = {}
@@ -166,8 +166,8 @@ variable "gateway" {
   }
 
   validation {
-    condition     = var.gateway.min >= 1 && var.gateway.max >= var.gateway.min
-    error_message = "At least one gateway, and no fewer at most than at least."
+    condition     = var.gateway.min == 1 && var.gateway.max == 1
+    error_message = "One gateway: the store is held by one, and ECS would end all others as not ready (docs/operations.md)."
   }
 }
 

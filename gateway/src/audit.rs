@@ -5,7 +5,7 @@ use shellgate_protocol::SessionId;
 
 use crate::auth::UserId;
 use crate::clock;
-use crate::store::Sqlite;
+use crate::store::Store;
 
 /// Something that must be accounted for.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Entry {
 
 /// Accounts for an action. A store that fails loses the trail's row, not the log's line.
 pub async fn record(
-    store: &Sqlite,
+    store: &Store,
     session: Option<SessionId>,
     actor: Option<&UserId>,
     action: &'static str,

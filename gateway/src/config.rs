@@ -18,6 +18,7 @@ mod secret_ref;
 mod sections;
 mod setting;
 mod source;
+mod store;
 mod template;
 mod uids;
 mod units;
@@ -36,10 +37,11 @@ pub use key::{Algorithm, KeyMaterial, StaticKey};
 pub use network::{Network, WebOrigin};
 pub use secret_ref::SecretRef;
 pub use sections::{
-    AuthTimes, Development, Limits, Listen, Log, LogFormat, Sandbox, Secrets, Server, Store,
-    TaskCompute, TaskLimits, Tasks, Volumes,
+    AuthTimes, Development, Limits, Listen, Log, LogFormat, Sandbox, Secrets, Server, TaskCompute,
+    TaskLimits, Tasks, Volumes,
 };
 pub use source::VARIABLE_PREFIX;
+pub use store::{Store, StoreAuth, StoreKind};
 pub use template::{DEFAULT_TEMPLATE, SecretUse, Template, Variables};
 pub use uids::UidRange;
 pub use units::{ByteSize, Cores, Period};

@@ -26,7 +26,7 @@ use crate::config::{Config, DialUrl, VolumeKind};
 use crate::http::link::Doors;
 use crate::launcher::Timings;
 use crate::registry::Registry;
-use crate::store::{Sqlite, StoreError};
+use crate::store::{Store, StoreError};
 
 /// How the bridges of this gateway's tasks get back to it.
 pub enum Way {
@@ -46,7 +46,7 @@ pub struct Core {
     /// What was configured.
     pub config: Config,
     /// What survives.
-    pub store: Sqlite,
+    pub store: Store,
     /// Where tasks run.
     pub compute: AnyCompute,
     /// How its tasks' bridges get back.

@@ -1,5 +1,6 @@
 //! A gateway's own life: start, serve, stop. Knows what order things come in.
 
+use std::future::{Future, pending};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,7 +21,7 @@ use crate::authority::{Authorities, AuthorityError};
 use crate::config::{Config, Faults, TaskCompute};
 use crate::core::{Core, Way};
 use crate::http::link::{Doors, network};
-use crate::http::{self, Listener};
+use crate::http::{self, Listener, standby};
 use crate::issuer::routes::router;
 use crate::issuer::{DevIssuer, DevIssuerConfig, IssuerError, refuse_beside};
 use crate::issuers::verifier_config;
@@ -29,7 +31,7 @@ use crate::providers::{ProviderError, Providers};
 use crate::reaper;
 use crate::registry::Registry;
 use crate::state_dir::{StateDir, StateDirError, write_private};
-use crate::store::{Sqlite, StoreError};
+use crate::store::{StoreError, open};
 
 /// How long the rest of a gateway's tasks may take to end.
 const LAST_TASKS: Duration = Duration::from_secs(10);
@@ -51,10 +53,10 @@ pub enum StartError {
     #[error(transparent)]
     StateDir(#[from] StateDirError),
     /// The store.
-    #[error("{path}: {source}")]
+    #[error("{place}: {source}")]
     Store {
-        /// The database's file.
-        path: String,
+        /// The database's file, or the section that names it.
+        place: String,
         /// What is wrong with it.
         source: StoreError,
     },
@@ -80,6 +82,9 @@ pub enum StartError {
     /// The key that enrolment tokens are made with.
     #[error("tasks.enrolment_key: {0}")]
     Enrolment(#[from] KeyError),
+    /// It was told to stop before it served.
+    #[error("told to stop before it served")]
+    ToldToStop,
     /// The development issuer.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
@@ -105,6 +110,7 @@ impl StartError {
             | Self::Authority(_)
             | Self::Enrolment(_)
             | Self::Issuer(_)
+            | Self::ToldToStop
             | Self::Io(_) => 1,
         }
     }
@@ -137,7 +143,19 @@ impl Gateway {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left behind then.
-    pub async fn start(mut config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_unless(config, pending()).await
+    }
+
+    /// The same, but gives up where it is told to stop while it waits for its store. Until it has
+    /// that, its admin listener says what it waits for, and the others take nobody.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left behind then.
+    pub async fn start_unless(
+        mut config: Config,
+        told_to_stop: impl Future<Output = ()>,
+    ) -> Result<Self, StartError> {
         let state = StateDir::hold(&config.server.state_dir)?;
         config.server.state_dir = state.path().to_path_buf();
         let client = bind(config.listen.client, "listen.client")?;
@@ -161,14 +179,20 @@ impl Gateway {
             None => EnrolmentKeys::fixed(state.enrolment_key()?),
         };
         let tasks = match config.listen.task {
-            Some(address) => Some(TaskListener::bind(address, &config, providers.kept).await?),
+            Some(address) => {
+                Some(TaskListener::bind(address, &config, providers.kept.clone()).await?)
+            }
             None => None,
         };
         let task_address = tasks.as_ref().map(|tasks| tasks.address);
-        let path = config.store.path.clone();
-        let store = Sqlite::open(&path, config.store.busy_timeout.get())
-            .await
-            .map_err(|source| StartError::Store { path: path.display().to_string(), source })?;
+        let place = config.store.place();
+        let no_store = |source| StartError::Store { place: place.clone(), source };
+        let (say, waiting) = watch::channel("the gateway starts".to_owned());
+        let store = tokio::select! {
+            store = open::store(&config, &providers.kept, providers.passwords, &say) => store?,
+            never = standby::serve(&admin, &waiting) => match never {},
+            () = told_to_stop => return Err(StartError::ToldToStop),
+        };
         let limits = AdmissionLimits::new(&config, descriptors());
         let way = way(&config, tasks.as_ref())?;
         let core = Arc::new(Core {
@@ -192,9 +216,7 @@ impl Gateway {
             started: Instant::now(),
             config,
         });
-        let adopted = reaper::adopt(&core)
-            .await
-            .map_err(|source| StartError::Store { path: path.display().to_string(), source })?;
+        let adopted = reaper::adopt(&core).await.map_err(no_store)?;
         let mut routes = http::client_routes(&core);
         if let Some(held) = &development {
             routes = routes.merge(router(held.issuer.clone(), client_address.port()));
@@ -260,6 +282,12 @@ impl Gateway {
     pub fn new_link(&self) -> Option<String> {
         let code = self.development.as_ref()?.issuer.new_sign_in_code(SystemTime::now()).ok()?;
         Some(sign_in_link(self.client, &code))
+    }
+
+    /// Waits, as long as it takes, until another gateway has this one's store: in words, which. It can
+    /// keep nothing then, and is to be stopped.
+    pub async fn has_lost_its_store(&self) -> String {
+        self.core.store.lost().await
     }
 
     /// How many sessions live here.

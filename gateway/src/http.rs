@@ -34,6 +34,7 @@ pub mod link;
 pub mod ops;
 pub mod page;
 pub mod sessions;
+pub mod standby;
 pub mod view;
 pub mod waiting;
 

@@ -176,7 +176,20 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     // Registered before anything is started: a signal that comes early is not lost.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let gateway = Gateway::start(config).await?;
+    let told_to_stop = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    let gateway = match Gateway::start_unless(config, told_to_stop).await {
+        Ok(gateway) => gateway,
+        Err(StartError::ToldToStop) => {
+            aside("Stopping; it did not serve yet.");
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
     match gateway.hello() {
         Some(hello) => tell(&format!("{}\n{hello}", gateway.preflight())),
         None => tracing::info!(found = gateway.preflight(), "preflight"),
@@ -185,8 +198,14 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         Some(_) if std::io::stdin().is_terminal() => Some(enters()),
         Some(_) | None => None,
     };
+    let mut lost = None;
     let sessions = loop {
         tokio::select! {
+            why = gateway.has_lost_its_store() => {
+                tracing::error!("leaving: {why}");
+                lost = Some(why);
+                break Sessions::Leave;
+            }
             _ = interrupt.recv() => break Sessions::Stop,
             _ = terminate.recv() => break Sessions::Leave,
             Some(()) = async { enters.as_mut()?.recv().await } => {
@@ -209,7 +228,8 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             aside("Leaving at once; what was not stopped is adopted or stopped next time.");
         }
     }
-    Ok(())
+    // Not in good order: whoever watches over it starts it again, and then it waits its turn.
+    lost.map_or(Ok(()), |why| Err(why.into()))
 }
 
 /// Each time that Enter is pressed. By a thread of its own: a read of a terminal can't be given up,

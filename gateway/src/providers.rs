@@ -5,6 +5,7 @@
 mod aws;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use shellgate_infra::compute::ComputeError;
 use shellgate_infra::compute::any::AnyCompute;
@@ -16,8 +17,9 @@ use shellgate_infra::volumes::VolumeError;
 use shellgate_infra::volumes::any::AnyVolumes;
 use shellgate_infra::volumes::directory::DirectoryVolumes;
 
-use crate::config::{Config, SecretKind, TaskCompute, VolumeKind};
-use crate::kept::Kept;
+use crate::config::{Config, SecretKind, StoreAuth, StoreKind, TaskCompute, VolumeKind};
+use crate::kept::{Kept, KeptError};
+use crate::store::postgres::Passwords;
 
 /// Where tasks run and what they get.
 pub struct Providers {
@@ -29,6 +31,8 @@ pub struct Providers {
     pub secrets: AnySecrets,
     /// Where the gateway's own secrets are read from.
     pub kept: Kept,
+    /// Where the passwords of a database come from that asks for any.
+    pub passwords: Option<Passwords>,
     /// What was found when they were looked at, in words for an operator.
     pub preflight: String,
 }
@@ -45,6 +49,9 @@ pub enum ProviderError {
     /// Where users' secrets are.
     #[error("secrets can't be had: {0}")]
     Secrets(#[from] SecretError),
+    /// The database's password.
+    #[error("store.password: {0}")]
+    Password(KeptError),
     /// The configuration names AWS.
     #[error("this gateway was built without AWS (the feature `aws`)")]
     LeftOut,
@@ -73,11 +80,16 @@ impl Providers {
             SecretKind::File => AnySecrets::File(FileSecrets::new(config.secrets.file.clone())),
             SecretKind::Ssm => aws.secrets(config).await?,
         };
-        let kept = match config.tasks.has_parameters() {
+        let kept = match config.tasks.has_parameters() || config.store.has_parameters() {
             true => aws.kept(config).await?,
             false => Kept::in_files(),
         };
-        Ok(Self { compute, volumes, secrets, kept, preflight })
+        let passwords = match (config.store.kind, config.store.auth) {
+            (StoreKind::Sqlite, _) => None,
+            (StoreKind::Postgres, StoreAuth::Iam) => Some(aws.database_tokens(config).await?),
+            (StoreKind::Postgres, StoreAuth::Password) => password(config, &kept).await?,
+        };
+        Ok(Self { compute, volumes, secrets, kept, passwords, preflight })
     }
 }
 
@@ -89,4 +101,22 @@ async fn sandboxes(config: &Config, state: &Path) -> Result<(AnyCompute, String)
     })?;
     let preflight = sandbox.preflight().await?.to_string();
     Ok((AnyCompute::Sandbox(sandbox), preflight))
+}
+
+/// The database's password, read again for each connection.
+async fn password(config: &Config, kept: &Kept) -> Result<Option<Passwords>, ProviderError> {
+    let Some(from) = config.store.password.clone() else { return Ok(None) };
+    match kept.read(&from, true).await {
+        Err(error) if !error.is_retryable() => return Err(ProviderError::Password(error)),
+        // Whoever waits for the database waits for its password, too.
+        Ok(_) | Err(_) => {}
+    }
+    let kept = kept.clone();
+    Ok(Some(Arc::new(move || {
+        let (kept, from) = (kept.clone(), from.clone());
+        Box::pin(async move {
+            let text = kept.read(&from, true).await.map_err(|error| error.to_string())?;
+            Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+        })
+    })))
 }

@@ -66,6 +66,12 @@ async fn reconcile(core: &Arc<Core>) {
             return;
         }
     };
+    // Asked after they were listed: whoever has taken the store from this gateway meanwhile has started
+    // none of them yet.
+    if let Err(error) = core.store.check().await {
+        tracing::warn!(%error, "tasks are not compared: the store may be another's");
+        return;
+    }
     let owned: HashSet<_> = core
         .registry
         .all()

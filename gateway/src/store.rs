@@ -1,10 +1,25 @@
-//! What survives a gateway: sessions, uids, tickets, the audit trail. Knows no tasks and no wire.
+//! What survives a gateway: sessions, uids, tickets, the audit trail. In SQLite or in Postgres, by the
+//! same statements. Knows no tasks and no wire.
+
+use std::time::Duration;
 
 use shellgate_protocol::SessionId;
+use tokio::sync::Mutex;
 
+mod homes;
+pub mod open;
+pub mod postgres;
+mod sessions;
 pub mod sqlite;
+mod statement;
+mod tickets;
 
-pub use sqlite::Sqlite;
+use postgres::{NoConnection, Postgres};
+use sqlite::Sqlite;
+use statement::{Row, Statement};
+
+/// How long a statement may wait for its turn, besides a configured wait for a lock.
+const TURN: Duration = Duration::from_secs(5);
 
 /// Why the store said no.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +42,24 @@ pub enum StoreError {
     /// The database's file is not where it belongs: a later gateway would not find what is written.
     #[error("the database's file is not in its place: {0}")]
     NotInPlace(&'static str),
+    /// There is no connection to the database.
+    #[error(transparent)]
+    NoConnection(#[from] NoConnection),
+    /// The database takes too long over a statement. It may have done it, or still do it.
+    #[error("the database did not answer within {0:?}")]
+    Late(Duration),
     /// The database is locked, full or broken.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
     /// The database's tables can't be brought to this version's form.
     #[error("the database can't be prepared: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// Likewise, because its user may not make tables.
+    #[error(
+        "the database can't be prepared: {0}. Its user must be allowed to make tables: \
+         GRANT CREATE ON SCHEMA public"
+    )]
+    MayNotMakeTables(String),
 }
 
 impl StoreError {
@@ -40,12 +67,17 @@ impl StoreError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Database(_) | Self::Busy | Self::NotInPlace(_) => true,
+            Self::Database(_)
+            | Self::Busy
+            | Self::NotInPlace(_)
+            | Self::NoConnection(_)
+            | Self::Late(_) => true,
             Self::Closed
             | Self::NameTaken(_)
             | Self::NoUidLeft
             | Self::Unreadable(_)
-            | Self::Migration(_) => false,
+            | Self::Migration(_)
+            | Self::MayNotMakeTables(_) => false,
         }
     }
 }
@@ -61,4 +93,84 @@ pub struct Page {
     pub before: Option<SessionId>,
     /// At most so many.
     pub limit: u32,
+}
+
+/// The store of a gateway. What it keeps of each noun stands in the noun's own file.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+    /// Whose turn it is to be given a uid.
+    choosing: Mutex<()>,
+}
+
+/// One of the kinds.
+#[derive(Debug)]
+enum Database {
+    Sqlite(Box<Sqlite>),
+    Postgres(Box<Postgres>),
+}
+
+impl From<Sqlite> for Store {
+    fn from(of: Sqlite) -> Self {
+        Self { database: Database::Sqlite(Box::new(of)), choosing: Mutex::default() }
+    }
+}
+
+impl From<Postgres> for Store {
+    fn from(of: Postgres) -> Self {
+        Self { database: Database::Postgres(Box::new(of)), choosing: Mutex::default() }
+    }
+}
+
+impl Store {
+    /// Closes it in good order. Another gateway may have it then.
+    pub async fn close(&self) {
+        match &self.database {
+            Database::Sqlite(of) => of.close().await,
+            Database::Postgres(of) => of.close().await,
+        }
+    }
+
+    /// Whether the store answers, can be written, and is this gateway's.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(of) => of.check().await,
+            Database::Postgres(of) => of.check().await,
+        }
+    }
+
+    /// Waits, as long as it takes, until another gateway has the store: in words, which.
+    pub async fn lost(&self) -> String {
+        match &self.database {
+            Database::Sqlite(_) => std::future::pending().await,
+            Database::Postgres(of) => of.lost().await,
+        }
+    }
+
+    /// Does a statement that writes: how many rows it has changed.
+    async fn run(&self, statement: Statement<'_>) -> Result<u64, StoreError> {
+        match &self.database {
+            Database::Sqlite(of) => of.run(statement).await,
+            Database::Postgres(of) => of.run(statement).await,
+        }
+    }
+
+    /// Does a statement that writes, for the rows that it has changed.
+    async fn changed_rows(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        match &self.database {
+            Database::Sqlite(of) => of.changed_rows(statement).await,
+            Database::Postgres(of) => of.rows(statement).await,
+        }
+    }
+
+    /// Does a statement that only reads.
+    async fn rows(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        match &self.database {
+            Database::Sqlite(of) => of.rows(statement).await,
+            Database::Postgres(of) => of.rows(statement).await,
+        }
+    }
 }

@@ -413,3 +413,20 @@ proptest! {
         prop_assert!(read(GOOD, &[("LISTEN", value.as_str())]).is_err());
     }
 }
+
+#[test]
+fn a_store_in_postgres_has_a_host_and_no_token_goes_in_the_clear() {
+    let postgres = "[store]\nkind = \"postgres\"\n";
+    let said = faults(postgres);
+    assert!(matches!(said.as_slice(), [one] if one.starts_with("store.host: it is missing")));
+    let postgres = format!("{postgres}host = \"db.example.com\"\n");
+    let config = good(&postgres);
+    assert!(config.store.tls && config.store.port == 5432 && config.store.password.is_none());
+    let said = faults(&format!("{postgres}auth = \"iam\"\ntls = false\npassword = \"file:p\"\n"));
+    let keys: Vec<_> = said.iter().filter_map(|fault| fault.split(':').next()).collect();
+    assert_eq!(keys, ["store.tls", "store.password"], "{said:?}");
+    let socket = "[store]\nkind = \"postgres\"\nhost = \"/run/postgresql\"\n";
+    assert_eq!(faults(socket).len(), 1, "a socket has no TLS");
+    good(&format!("{socket}tls = false\n"));
+    assert_eq!(faults(&format!("{postgres}port = 65536\n")).len(), 1);
+}

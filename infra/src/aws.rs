@@ -9,6 +9,8 @@
 mod account;
 #[cfg(feature = "aws")]
 mod again;
+#[cfg(feature = "aws")]
+mod database;
 
 use std::fmt;
 

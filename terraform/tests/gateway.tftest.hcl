@@ -137,8 +137,8 @@ run "a_gateway_that_leaves_has_time_and_no_more" {
   }
 
   assert {
-    condition     = aws_ecs_service.this.deployment_circuit_breaker[0].enable && aws_ecs_service.this.deployment_circuit_breaker[0].rollback && aws_ecs_service.this.deployment_minimum_healthy_percent == 100
-    error_message = "A version that fails is taken back, and there are never fewer gateways."
+    condition     = aws_ecs_service.this.deployment_circuit_breaker[0].enable && aws_ecs_service.this.deployment_circuit_breaker[0].rollback && aws_ecs_service.this.deployment_minimum_healthy_percent == 0 && aws_ecs_service.this.deployment_maximum_percent == 100 && aws_ecs_service.this.availability_zone_rebalancing == "DISABLED"
+    error_message = "A version that fails is taken back, and an old gateway leaves before a new one waits for the store."
   }
 
   assert {

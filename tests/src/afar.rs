@@ -25,7 +25,7 @@ use shellgate_gateway::registry::Registry;
 use shellgate_gateway::session::keeper::{Keeper, Places};
 use shellgate_gateway::session::{Record, State};
 use shellgate_gateway::state_dir::StateDir;
-use shellgate_gateway::store::Sqlite;
+use shellgate_gateway::store::sqlite::Sqlite;
 use shellgate_infra::aws::AwsSettings;
 use shellgate_infra::compute::TaskRef;
 use shellgate_infra::compute::any::AnyCompute;
@@ -105,7 +105,7 @@ impl Afar {
         let store = Sqlite::open(&config.store.path, config.store.busy_timeout.get()).await;
         let url = config.tasks.dial.clone().expect("it was set");
         let core = Arc::new(Core {
-            store: store.expect("a database"),
+            store: store.expect("a database").into(),
             // Nothing is started: it watches what waits.
             compute: AnyCompute::Sandbox(
                 Sandbox::new(SandboxConfig::new(state.path().join("sandbox"), "/bin/true"))

@@ -1,5 +1,5 @@
 //! The same stories once more: as an ordinary user, or with the gateway's tasks, files and secrets
-//! on AWS. Runs the test program again, with another uid or another environment. Knows no story.
+//! on AWS and its store in Postgres. Runs the test program again, with another uid or another environment. Knows no story.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -50,7 +50,7 @@ pub fn on_aws(module: &str, but: &[&str]) {
     let (_, module) = module.split_once("::").expect("a module of a test program");
     let test = std::env::current_exe().expect("a test has a path");
     let mut again = again(&test, module, but);
-    let kept = ["HOME", "SHELLGATE_MOTO_PYTHON"];
+    let kept = ["HOME", "SHELLGATE_MOTO_PYTHON", "SHELLGATE_POSTGRES_BIN"];
     again.env(ON, AWS).envs(kept.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     passes(again, &format!("on AWS, the tests of {module}"));
 }

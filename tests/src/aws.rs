@@ -26,6 +26,9 @@ use crate::{binaries, until};
 /// Where the tasks' certificates and the gateway's parameters begin.
 const PREFIX: &str = "/shellgate";
 
+/// What enrolment tokens are made with: 32 bytes that are no secret.
+const ENROLMENT_KEY: &str = "c2hlbGxnYXRlJ3MgdGVzdHM6IG5vIHNlY3JldCBrZXk";
+
 /// The image's own environment.
 const PATH: &str = "/home/agent/.local/bin:/usr/local/bin:/usr/bin:/bin";
 
@@ -69,6 +72,7 @@ impl Aws {
         let (certificate, key) = authority(place).await;
         cloud.parameter(&format!("{PREFIX}/gateway/authority"), &certificate).await;
         cloud.parameter(&format!("{PREFIX}/gateway/authority-key"), &key).await;
+        cloud.parameter(&format!("{PREFIX}/gateway/enrolment-key"), ENROLMENT_KEY).await;
         let homes = place.join("efs");
         std::fs::create_dir(&homes).expect("a folder");
         std::fs::set_permissions(&homes, std::fs::Permissions::from_mode(0o711)).expect("ours");
@@ -93,6 +97,7 @@ impl Aws {
         let parameter = |name: &str| format!("ssm:{PREFIX}/gateway/{name}");
         config.set("tasks.authorities", list(&parameter("authority")));
         config.set("tasks.authority_key", parameter("authority-key"));
+        config.set("tasks.enrolment_key", parameter("enrolment-key"));
         config.set("secrets.kind", "ssm");
         config.set("secrets.prefix", PREFIX);
         config.set("secrets.max_age", "1s");
@@ -195,7 +200,7 @@ async fn authority(place: &Path) -> (String, String) {
     (read(&certificate), read(&key))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind((ADDRESS, 0)).expect("loopback has ports");
     listener.local_addr().expect("it is bound").port()
 }

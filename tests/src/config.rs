@@ -52,6 +52,15 @@ impl Config {
         table.insert(last.to_owned(), value.into());
     }
 
+    /// Takes a key away, given likewise.
+    pub(crate) fn unset(&mut self, key: &str) {
+        let (section, key) = key.rsplit_once('.').expect("a section");
+        let table = section.split('.').try_fold(&mut self.0, |table, section| {
+            table.get_mut(section).and_then(Value::as_table_mut)
+        });
+        table.and_then(|table| table.remove(key)).expect("it was set");
+    }
+
     /// Keeps the ports that a first gateway has found: its clients know them.
     pub(crate) fn listen_on(&mut self, client: SocketAddr, admin: SocketAddr) {
         self.set("listen.client", client.to_string());

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use shellgate_protocol::SessionId;
-use sqlx::{Connection, Row};
 
-use crate::clock;
+use crate::clock::{At, Store};
 
 /// A process: its number on this machine, and when it started, in clock ticks since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -69,7 +68,7 @@ impl Leftovers {
     }
 
     /// Fails where anything is left.
-    pub(crate) async fn assert_none(&self, state: &Path, tmp: &Path) {
+    pub(crate) async fn assert_none(&self, state: &Path, store: &At, tmp: &Path) {
         let mut left: Vec<String> = Vec::new();
         left.extend(tasks(state).iter().map(|task| format!("the record of {}", task.name)));
         left.extend(
@@ -89,12 +88,10 @@ impl Leftovers {
         for folder in [&state.join("dial"), tmp] {
             left.extend(entries(folder).iter().map(|path| path.display().to_string()));
         }
-        let mut store = clock::open(&state.join("shellgate.db")).await;
-        let rows = sqlx::query("SELECT id, state FROM sessions WHERE state <> 'ended'");
-        for row in rows.fetch_all(&mut store).await.expect("the store is read") {
-            left.push(format!("{} is {}", row.get::<String, _>(0), row.get::<String, _>(1)));
-        }
-        store.close().await.expect("the store is closed");
+        let mut store = Store::open(store).await;
+        let rows = store.pairs("SELECT id, state FROM sessions WHERE state <> 'ended'").await;
+        left.extend(rows.iter().map(|(id, state)| format!("{id} is {state}")));
+        store.close().await;
         assert!(left.is_empty(), "something is left:\n{}", left.join("\n"));
     }
 

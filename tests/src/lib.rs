@@ -8,9 +8,11 @@ pub mod aws;
 pub mod binaries;
 pub mod clock;
 pub mod config;
+pub mod database;
 pub mod disk;
 pub mod gateway;
 pub mod issuer;
+pub mod standby;
 pub mod world;
 
 pub mod user;

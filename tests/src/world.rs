@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use shellgate_client::{Api, Endpoint, TokenSource};
+use shellgate_database::Database;
 use shellgate_gateway::auth::UserId;
 use shellgate_gateway::authority;
 use shellgate_gateway::config::Config as Configured;
@@ -24,7 +25,7 @@ use crate::gateway::Gateway;
 use crate::issuer::{ISSUER, Issuer};
 use crate::leftovers::Leftovers;
 use crate::link::{Link, LinkCable};
-use crate::{Cable, User, afar, again, aws, clock, until};
+use crate::{Cable, User, afar, again, aws, clock, database, until};
 
 /// The user that a world itself acts as.
 const OPERATOR: &str = "the-operator";
@@ -38,8 +39,8 @@ const DROPPED: Duration = Duration::from_secs(10);
 /// A world. Dropped without [`World::stop`], as by a test that fails, it ends what it started and
 /// shows what the gateway said.
 pub struct World {
-    shared: Arc<Shared>,
-    gateway: Option<Gateway>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) gateway: Option<Gateway>,
     leftovers: Leftovers,
 }
 
@@ -49,9 +50,10 @@ pub(crate) struct Shared {
     disk: Option<Disk>,
     // And so that its tasks end before their homes are removed.
     aws: OnceLock<Aws>,
+    pub(crate) database: OnceLock<Mutex<Database>>,
     place: TempDir,
     pub(crate) issuer: Issuer,
-    config: Mutex<Config>,
+    pub(crate) config: Mutex<Config>,
     address: Mutex<Option<SocketAddr>>,
     pub(crate) tracker: TaskTracker,
 }
@@ -60,6 +62,7 @@ pub(crate) struct Shared {
 pub struct WorldBuilder {
     shared: Shared,
     on_aws: bool,
+    on_postgres: bool,
 }
 
 impl WorldBuilder {
@@ -97,7 +100,15 @@ impl WorldBuilder {
         Some(self)
     }
 
-    /// Has the gateway's tasks, files and secrets on AWS, instead of on this machine.
+    /// Has the gateway's store in Postgres.
+    #[must_use]
+    pub fn on_postgres(mut self) -> Self {
+        self.on_postgres = true;
+        self
+    }
+
+    /// Has the gateway's tasks, files and secrets on AWS, instead of on this machine, and its store in
+    /// Postgres.
     #[must_use]
     pub fn on_aws(mut self) -> Self {
         self.on_aws = true;
@@ -128,6 +139,11 @@ impl WorldBuilder {
             // It is empty: nobody else has this builder.
             let _ = self.shared.aws.set(aws);
         }
+        if self.on_aws || self.on_postgres {
+            let database = Database::start();
+            database::configure(&database, &mut lock(&self.shared.config), self.shared.place());
+            let _ = self.shared.database.set(Mutex::new(database));
+        }
         let mut world =
             World { shared: Arc::new(self.shared), gateway: None, leftovers: Leftovers::default() };
         world.starts_the_gateway_again().await;
@@ -149,9 +165,9 @@ impl World {
         let issuer = Issuer::default();
         let config = Mutex::new(Config::new(&place.path().join("state"), &issuer));
         let (address, tracker) = (Mutex::new(None), TaskTracker::new());
-        let aws = OnceLock::new();
-        let shared = Shared { disk: None, aws, place, issuer, config, address, tracker };
-        WorldBuilder { shared, on_aws: again::is_on_aws() }
+        let (aws, database) = (OnceLock::new(), OnceLock::new());
+        let shared = Shared { disk: None, aws, database, place, issuer, config, address, tracker };
+        WorldBuilder { shared, on_aws: again::is_on_aws(), on_postgres: false }
     }
 
     /// A user of this world's issuer.
@@ -235,7 +251,7 @@ impl World {
         self.shared.state()
     }
 
-    /// The gateway's database.
+    /// The gateway's database, in SQLite.
     #[must_use]
     pub fn store(&self) -> PathBuf {
         self.state().join("shellgate.db")
@@ -283,6 +299,14 @@ impl World {
         gateway.ended().await;
     }
 
+    /// Waits until the gateway has left by itself, and not in good order.
+    pub async fn sees_the_gateway_leave(&mut self) {
+        let gateway = self.gateway.take().expect("a gateway runs");
+        self.leftovers.look(&self.state());
+        let ended = gateway.ended().await;
+        assert!(!ended.success(), "whoever watches over it is to start it again: {ended}");
+    }
+
     /// Stops the gateway and leaves its sandboxes, as an upgrade would.
     pub async fn stops_the_gateway(&mut self) {
         let gateway = self.gateway.take().expect("a gateway runs");
@@ -307,6 +331,10 @@ impl World {
     /// Where one runs already, or it does not serve.
     pub async fn starts_the_gateway_again(&mut self) {
         assert!(self.gateway.is_none(), "a gateway runs already");
+        if self.shared.aws.get().is_some() && self.state().exists() {
+            // Its disk there goes with its machine.
+            std::fs::remove_dir_all(self.state()).expect("it is a world's");
+        }
         let home = self.shared.place.path();
         let path = home.join("gateway.toml");
         let mut started = None;
@@ -351,13 +379,13 @@ impl World {
     /// Takes a session out of the gateway's store, while no gateway runs.
     pub async fn forgets_the_session(&self, session: SessionId) {
         assert!(self.gateway.is_none(), "the store is somebody's");
-        clock::forget(&self.store(), session).await;
+        clock::forget(&self.shared.store_at(), session).await;
     }
 
     /// Lets time pass for the gateway's store, while no gateway runs.
     pub async fn lets_pass(&mut self, time: Duration) {
         assert!(self.gateway.is_none(), "time passes for a store that nobody uses");
-        clock::age(&self.store(), time).await;
+        clock::age(&self.shared.store_at(), time).await;
     }
 
     /// Waits until the gateway has said something in its log.
@@ -392,7 +420,9 @@ impl World {
         if let Some(aws) = self.shared.aws.get() {
             aws.assert_nothing_runs().await;
         }
-        self.leftovers.assert_none(&self.state(), &self.shared.place.path().join("tmp")).await;
+        let (state, store) = (self.state(), self.shared.store_at());
+        let tmp = self.shared.place.path().join("tmp");
+        self.leftovers.assert_none(&state, &store, &tmp).await;
     }
 }
 
@@ -453,6 +483,6 @@ impl Shared {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Our crates and, for each, those of our crates that it may depend on.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("shellgate-protocol", &[]),
     ("shellgate-infra", &[]),
     ("shellgate-bridge", &["shellgate-protocol"]),
@@ -16,11 +16,17 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("shellgate-gateway", &["shellgate-protocol", "shellgate-infra"]),
     ("shellgate-conformance", &["shellgate-infra"]),
     ("shellgate-cloud", &["shellgate-infra"]),
+    ("shellgate-database", &[]),
 ];
 
 /// What drives the real programs, and ships with none of them.
-const MAY_KNOW_ALL: [&str; 4] =
-    ["shellgate-tests", "shellgate-load", "shellgate-cloud", "shellgate-conformance"];
+const MAY_KNOW_ALL: [&str; 5] = [
+    "shellgate-tests",
+    "shellgate-load",
+    "shellgate-cloud",
+    "shellgate-database",
+    "shellgate-conformance",
+];
 
 /// What runs futures, threads or sockets: the wire's types need none of it.
 const RUNTIMES: [&str; 9] = [

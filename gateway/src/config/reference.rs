@@ -9,9 +9,10 @@ use super::cloud::{Aws, Ecs, Efs};
 use super::key::KeyKeys;
 use super::reader::{Context, Described};
 use super::sections::{
-    AuthTimes, Development, Limits, Listen, Log, Sandbox, Secrets, Server, Store, TaskLimits,
-    Tasks, Volumes,
+    AuthTimes, Development, Limits, Listen, Log, Sandbox, Secrets, Server, TaskLimits, Tasks,
+    Volumes,
 };
+use super::store::Store;
 use super::template::Template;
 
 /// A section as it stands in the reference.
@@ -23,7 +24,7 @@ struct Section {
 }
 
 /// What an example says where a key has no default.
-const EXAMPLES: [(&str, &str); 29] = [
+const EXAMPLES: [(&str, &str); 32] = [
     ("aws.region", "\"eu-central-1\""),
     ("aws.ecs_endpoint", "\"https://ecs.eu-central-1.amazonaws.com\""),
     ("aws.efs_endpoint", "\"https://elasticfilesystem.eu-central-1.amazonaws.com\""),
@@ -35,6 +36,9 @@ const EXAMPLES: [(&str, &str); 29] = [
     ("ecs.task_role", "\"arn:aws:iam::123456789012:role/shellgate-task\""),
     ("efs.file_systems", "[\"fs-0123456789abcdef0\"]"),
     ("listen.task", "\"10.0.0.7:7802\""),
+    ("store.host", "\"shellgate.cluster-c0123456789a.eu-central-1.rds.amazonaws.com\""),
+    ("store.password", "\"file:/etc/shellgate/database.password\""),
+    ("store.ca", "\"file:/etc/shellgate/rds.pem\""),
     ("tasks.dial", "\"wss://gateway.internal:7802\""),
     ("tasks.authorities", "[\"file:/etc/shellgate/authority.pem\"]"),
     ("tasks.enrolment_key", "\"file:/etc/shellgate/enrolment.key\""),

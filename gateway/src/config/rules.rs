@@ -1,6 +1,7 @@
 //! What must hold between keys of different sections. Knows no file and no variable.
 
 mod cloud;
+mod store;
 
 use std::net::SocketAddr;
 
@@ -114,6 +115,7 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
         });
     }
     broken.extend(cloud::broken(config));
+    broken.extend(store::broken(config));
     broken
 }
 

@@ -81,17 +81,6 @@ section! {
     }
 }
 
-section! {
-    |context|
-    /// The database: one SQLite file.
-    pub struct Store {
-        /// The file. In the state directory unless set.
-        path: PathBuf = context.state("shellgate.db");
-        /// How long a write waits while somebody else (a backup) holds the file.
-        busy_timeout: Period = Period::secs(5), in Period::millis(1)..=Period::mins(1);
-    }
-}
-
 choice! {
     /// What runs tasks.
     pub enum TaskCompute {
@@ -127,7 +116,7 @@ section! {
 }
 
 impl Tasks {
-    /// Whether any of the gateway's own secrets is a parameter.
+    /// Whether any of these secrets is a parameter.
     #[must_use]
     pub fn has_parameters(&self) -> bool {
         let all = self.authorities.iter().chain(&self.authority_key).chain(&self.enrolment_key);

@@ -1,5 +1,7 @@
 //! The providers on AWS, made of the configuration. Knows no others.
 
+use std::sync::Arc;
+
 use shellgate_infra::aws::{Aws, AwsSettings};
 use shellgate_infra::compute::any::AnyCompute;
 use shellgate_infra::compute::ecs::Ecs;
@@ -13,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::ProviderError;
 use crate::config::Config;
 use crate::kept::{Given, Kept};
+use crate::store::postgres::Passwords;
 
 /// One AWS for all that is on it, and none where nothing is.
 #[derive(Default)]
@@ -57,6 +60,21 @@ impl Account {
             Box::pin(async move {
                 let read = ssm.parameter(&name).await.map_err(|error| error.to_string())?;
                 String::from_utf8(read.value).map_err(|_| "it is not UTF-8".to_owned())
+            })
+        }))
+    }
+
+    /// Tokens by which the gateway's role signs in to the database.
+    pub async fn database_tokens(&self, config: &Config) -> Result<Passwords, ProviderError> {
+        let aws = self.get(config).await.clone();
+        let store = &config.store;
+        let (host, user) = (store.host.clone().unwrap_or_default(), store.user.clone());
+        let port = store.port;
+        Ok(Arc::new(move || -> Given {
+            let (aws, host, user) = (aws.clone(), host.clone(), user.clone());
+            Box::pin(async move {
+                let token = aws.database_token(&host, port, &user).await;
+                token.map_err(|error| error.to_string())
             })
         }))
     }

@@ -7,6 +7,7 @@ use shellgate_infra::volumes::any::AnyVolumes;
 use super::ProviderError;
 use crate::config::Config;
 use crate::kept::Kept;
+use crate::store::postgres::Passwords;
 
 /// None.
 #[derive(Default)]
@@ -26,6 +27,10 @@ impl Account {
     }
 
     pub async fn kept(&self, _: &Config) -> Result<Kept, ProviderError> {
+        Err(ProviderError::LeftOut)
+    }
+
+    pub async fn database_tokens(&self, _: &Config) -> Result<Passwords, ProviderError> {
         Err(ProviderError::LeftOut)
     }
 }

@@ -39,7 +39,7 @@ pub struct AwsSettings {
 /// for them: the task's role, the environment, a profile.
 #[derive(Debug, Clone)]
 pub struct Aws {
-    config: SdkConfig,
+    pub(super) config: SdkConfig,
     settings: AwsSettings,
 }
 

@@ -112,7 +112,7 @@ resource "aws_cloudwatch_metric_alarm" "service" {
   for_each = local.service_alarms
 
   alarm_name          = "${var.name}-${each.key}"
-  alarm_description   = "Gateways use more than 85 % of their ${each.key} for 15 minutes, although the service scales."
+  alarm_description   = "Gateways use more than 85 % of their ${each.key} for 15 minutes."
   namespace           = "AWS/ECS"
   metric_name         = each.value
   dimensions          = { ClusterName = aws_ecs_cluster.this.name, ServiceName = aws_ecs_service.this.name }

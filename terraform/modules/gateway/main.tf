@@ -94,13 +94,15 @@ resource "aws_ecs_service" "this" {
   platform_version = "LATEST"
   desired_count    = var.count_range.min
 
-  enable_execute_command        = false
-  availability_zone_rebalancing = "ENABLED"
+  enable_execute_command = false
+  # It would need a new gateway beside the old one.
+  availability_zone_rebalancing = "DISABLED"
   propagate_tags                = "SERVICE"
 
-  # New ones first; an old one leaves when the new ones are ready, and its sessions go on with them.
-  deployment_minimum_healthy_percent = 100
-  deployment_maximum_percent         = 200
+  # The old one first: the store is held by one gateway, and a new one is not ready before the old one has left. ECS
+  # would wait for it to be, and keep the old one. Sessions go on meanwhile; bridges and clients come back.
+  deployment_minimum_healthy_percent = 0
+  deployment_maximum_percent         = 100
   health_check_grace_period_seconds  = 120
 
   # A version that does not start, or starts and fails its callers, is taken back without anybody's doing.

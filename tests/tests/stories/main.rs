@@ -19,18 +19,20 @@ mod isolating;
 mod lines;
 mod misbehaving;
 mod pasting;
+mod postgres;
 mod restarting;
 mod returning;
 mod storing;
 
 /// The modules that are told once, and why.
-const TOLD_ONCE: [(&str, &str); 6] = [
+const TOLD_ONCE: [(&str, &str); 7] = [
     ("cloud", "its tasks run as their definitions say, whoever runs the gateway"),
     ("documenting", "what the document declares is the same whoever made the sandbox"),
     ("entering", "who may come in is settled before there is a sandbox"),
     ("filling", "a small disk of its own is mounted, which only root may do"),
     ("forwarding", "what proxies say is read before there is a sandbox"),
     ("misbehaving", "what is said over a socket is the same whoever made the sandbox"),
+    ("postgres", "what becomes of its server is the same whoever made the sandbox"),
 ];
 
 #[test]

@@ -2,7 +2,6 @@
 //! do the same, but a caller that gives up waiting in it can leave the others waiting.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
@@ -10,10 +9,7 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use super::place::{FileId, Place};
-use crate::store::StoreError;
-
-/// How long a statement may wait for its turn, besides the configured wait for a lock.
-const TURN: Duration = Duration::from_secs(5);
+use crate::store::{StoreError, TURN};
 
 /// A connection, and to which file.
 #[derive(Debug)]

@@ -27,6 +27,10 @@ use crate::work::Work;
 /// How long a session may take to be attached.
 const ATTACHED: Duration = Duration::from_secs(60);
 
+/// How long a gateway may take to be ready, and how often it is asked.
+const READY: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(10);
+
 /// How long a token holds, in seconds: longer than any run.
 const TOKEN_SECONDS: u64 = 6 * 3600;
 
@@ -95,11 +99,14 @@ impl Product {
         command.arg("--config").arg(&config).arg("serve");
         family.start(Role::Gateway, command, &log)?;
         family.listens(admin, &log).await?;
-        // The port is open before everything is ready; the answer comes when it is.
-        let ready = http::request(admin, "GET", "/readyz", "", "").await?;
-        if ready.status != 200 {
-            bail!("not ready: {} {}", ready.status, ready.body);
-        }
+        // The port is open before everything is ready; until then it says what it waits for.
+        let ready = async {
+            while http::request(admin, "GET", "/readyz", "", "").await?.status != 200 {
+                tokio::time::sleep(LOOK).await;
+            }
+            anyhow::Ok(())
+        };
+        timeout(READY, ready).await.with_context(|| format!("not ready within {READY:?}"))??;
         let crowd = match bridges {
             Bridges::Real => None,
             Bridges::Simulated => Some(Crowd::new(&state)?),
