@@ -7,8 +7,8 @@ need_postgres() {
     [ -z "${SHELLGATE_POSTGRES_BIN-}" ] || return 0
     ! have_postgres || return 0
     install_postgres || true
-    have_postgres || stop "Postgres is missing. Install it: $(install_command postgresql)" \
-        "One elsewhere can be named by SHELLGATE_POSTGRES_BIN: the folder of initdb."
+    have_postgres || stop "Postgres is missing. Install it: $(install_command postgresql);" \
+        "or name the folder of another one's initdb by SHELLGATE_POSTGRES_BIN"
 }
 
 have_postgres() {
