@@ -40,6 +40,8 @@ pub use sections::{
     TaskCompute, TaskLimits, Tasks, Volumes,
 };
 pub use source::VARIABLE_PREFIX;
+#[cfg(test)]
+pub(crate) use template::SECRETS_MAX;
 pub use template::{DEFAULT_TEMPLATE, SecretUse, Template, Variables};
 pub use uids::UidRange;
 pub use units::{ByteSize, Cores, Period};

@@ -136,7 +136,8 @@ async fn a_newer_secret_reaches_a_program_that_runs() {
     let mut shell = world.user("ada").opens_a("agent").await;
     assert_eq!(shell.runs("cat /run/secrets/api-key").await, "the-first-key");
     world.keeps_a_secret("ada", "api-key", "the-second-key").await;
-    let waits = "until grep -q second /run/secrets/api-key; do sleep 0.1; done; cat /run/secrets/*";
+    let waits =
+        "until grep -q second /run/secrets/api-key; do sleep 0.1; done; cat /run/secrets/api-key";
     assert_eq!(shell.runs(waits).await, "the-second-key");
     world.stop().await;
 }
