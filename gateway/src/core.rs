@@ -26,6 +26,7 @@ use crate::config::{Config, DialUrl, VolumeKind};
 use crate::http::link::Doors;
 use crate::launcher::Timings;
 use crate::registry::Registry;
+use crate::removal::Removals;
 use crate::store::{Sqlite, StoreError};
 
 /// How the bridges of this gateway's tasks get back to it.
@@ -69,6 +70,8 @@ pub struct Core {
     pub enrolment: EnrolmentKey,
     /// The sessions that live here.
     pub registry: Registry,
+    /// The users who are being removed.
+    pub removals: Removals,
     /// What the phases of a start usually take.
     pub timings: Timings,
     /// Every task that must end before the gateway does.

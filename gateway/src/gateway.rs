@@ -28,6 +28,7 @@ use crate::launcher::Timings;
 use crate::providers::{ProviderError, Providers};
 use crate::reaper;
 use crate::registry::Registry;
+use crate::removal::{self, Removals};
 use crate::state_dir::{StateDir, StateDirError, write_private};
 use crate::store::{Sqlite, StoreError};
 
@@ -180,6 +181,7 @@ impl Gateway {
             origins,
             enrolment,
             registry: Registry::default(),
+            removals: Removals::default(),
             timings: Timings::default(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -188,9 +190,9 @@ impl Gateway {
             started: Instant::now(),
             config,
         });
-        let adopted = reaper::adopt(&core)
-            .await
-            .map_err(|source| StartError::Store { path: path.display().to_string(), source })?;
+        let unreadable = |source| StartError::Store { path: path.display().to_string(), source };
+        let adopted = reaper::adopt(&core).await.map_err(unreadable)?;
+        removal::take_up_all(&core).await.map_err(unreadable)?;
         let mut routes = http::client_routes(&core);
         if let Some(held) = &development {
             routes = routes.merge(router(held.issuer.clone(), client_address.port()));

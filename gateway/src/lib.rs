@@ -32,6 +32,7 @@ pub mod welcome;
 pub mod relay;
 
 pub mod reaper;
+pub mod removal;
 
 pub mod audit;
 pub mod clock;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use shellgate_gateway::auth::ticket::{Ticket, TicketGrant};
 use shellgate_gateway::auth::{Identity, Scopes, UserId};
+use shellgate_gateway::removal::{Removal, Step};
 use shellgate_gateway::session::{LinkId, Record, State};
 use shellgate_gateway::store::{Page, Sqlite, StoreError};
 use shellgate_protocol::client_leg::{EndReason, Mode, Role};
@@ -241,4 +242,47 @@ async fn a_file_that_is_not_in_its_place_takes_nothing_until_it_is_back() {
     store.insert(&second).await.unwrap();
     store.close().await;
     assert_eq!(open(&directory).await.unended().await.unwrap(), [first, second]);
+}
+
+#[tokio::test]
+async fn a_user_has_one_removal_at_a_time_and_then_nothing_but_a_uid() {
+    let Place { store, directory: _held } = place().await;
+    let (ada, root, range) = (user("ada"), user("root"), 10_000..=10_010);
+    let removal = |asked_ms| Removal {
+        user: ada.clone(),
+        asked_by: root.clone(),
+        asked_ms,
+        step: Step::Sessions,
+        attempt: 1,
+        failure: None,
+        given_up: false,
+        ended_ms: None,
+    };
+    assert!(!store.knows(&ada).await.unwrap());
+    let uid = store.uid(&ada.key(), &range).await.unwrap();
+    let mut ended = session(&ada, None);
+    (ended.life.state, ended.ended_ms) = (State::Ended, Some(1));
+    let others = session(&user("grace"), None);
+    for record in [&ended, &others] {
+        store.insert(record).await.unwrap();
+        store.save(record).await.unwrap();
+    }
+    assert!(store.knows(&ada).await.unwrap());
+    assert!(store.begin_removal(&removal(1)).await.unwrap());
+    assert!(!store.begin_removal(&removal(2)).await.unwrap(), "one is under way");
+    let mut under_way = store.unended_removals().await.unwrap().remove(0);
+    assert_eq!(under_way, removal(1));
+    store.forget(&ada).await.unwrap();
+    assert!(!store.knows(&ada).await.unwrap());
+    assert!(store.find(others.id).await.unwrap().is_some());
+    (under_way.step, under_way.ended_ms) = (Step::Done, Some(3));
+    assert!(store.save_removal(&under_way).await.unwrap());
+    assert!(!store.save_removal(&removal(1)).await.unwrap(), "it is over");
+    assert_eq!(store.unended_removals().await.unwrap(), []);
+    assert_eq!(store.removal(&ada.key()).await.unwrap(), Some(under_way));
+    assert_eq!(store.uid(&ada.key(), &range).await.unwrap(), uid);
+    assert_ne!(store.uid("somebody else", &range).await.unwrap(), uid);
+    assert!(store.begin_removal(&removal(4)).await.unwrap(), "the user has come back");
+    store.sweep(5, 5).await.unwrap();
+    assert_eq!(store.removal(&ada.key()).await.unwrap(), Some(removal(4)), "it is not over");
 }

@@ -21,6 +21,7 @@ use shellgate_gateway::issuers::verifier_config;
 use shellgate_gateway::kept::Kept;
 use shellgate_gateway::launcher::{Timings, task_name};
 use shellgate_gateway::registry::Registry;
+use shellgate_gateway::removal::Removals;
 use shellgate_gateway::session::keeper::{Keeper, Places};
 use shellgate_gateway::session::{Record, State};
 use shellgate_gateway::state_dir::StateDir;
@@ -132,6 +133,7 @@ impl Afar {
             origins: AllowedOrigins::new::<&str>([]).expect("no origins"),
             enrolment: state.enrolment_key().expect("a key"),
             registry: Registry::default(),
+            removals: Removals::default(),
             timings: Timings::default(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -48,6 +48,27 @@ pub(crate) async fn age(store: &Path, by: Duration) {
     store.close().await.expect("the store is closed");
 }
 
+/// The actions of the audit that are called so, with their words, oldest first.
+pub(crate) async fn audit(path: &Path, called: &str) -> Vec<(String, String)> {
+    let mut store = open(path).await;
+    let rows =
+        "SELECT action, actor || ': ' || detail FROM audit WHERE action LIKE ? ORDER BY rowid";
+    let rows = sqlx::query_as(rows).bind(called).fetch_all(&mut store).await.expect("an audit");
+    store.close().await.expect("the store is closed");
+    rows
+}
+
+/// Has a session that ended be one that is about to start, in a store that no gateway uses.
+pub(crate) async fn begin_again(path: &Path, session: SessionId) {
+    let mut store = open(path).await;
+    let row = "UPDATE sessions SET state = 'starting', ended_ms = NULL, launch = launch + 1,
+                   detail = json_remove(detail, '$.task', '$.exit', '$.reason') WHERE id = ?";
+    let row = sqlx::query(row).bind(session.to_string());
+    let done = row.execute(&mut store).await.expect("the store is written");
+    assert_eq!(done.rows_affected(), 1, "{session} is stored");
+    store.close().await.expect("the store is closed");
+}
+
 /// Takes a session's row out of a store that no gateway uses.
 pub(crate) async fn forget(path: &Path, session: SessionId) {
     let mut store = open(path).await;

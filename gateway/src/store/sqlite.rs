@@ -23,6 +23,7 @@ use crate::session::{Detail, Life, LinkId, Record, State};
 
 mod line;
 mod place;
+mod removals;
 
 use line::Line;
 use place::{Place, Whereabouts};
@@ -415,7 +416,7 @@ impl Sqlite {
     }
 
     /// Forgets what is older than it needs to be: expired tickets, sessions that ended before
-    /// `ended_before_ms`, audit entries likewise.
+    /// `ended_before_ms`, audit entries and removals likewise.
     ///
     /// # Errors
     /// Where the store fails.
@@ -425,6 +426,10 @@ impl Sqlite {
             .execute(&mut *self.write().await?)
             .await?;
         sqlx::query("DELETE FROM sessions WHERE state = 'ended' AND ended_ms < ?")
+            .bind(ended_before_ms)
+            .execute(&mut *self.write().await?)
+            .await?;
+        sqlx::query("DELETE FROM removals WHERE ended_ms < ?")
             .bind(ended_before_ms)
             .execute(&mut *self.write().await?)
             .await?;

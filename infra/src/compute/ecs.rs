@@ -31,10 +31,10 @@ use aws_sdk_ecs::types::Task;
 use self::calls::Calls;
 use self::definition::Definition;
 use self::families::Families;
-use self::run::Run;
+use self::run::{Order, Run};
 use self::watch::{Sight, Waiting, Watch};
 use crate::aws::{Aws, AwsError, AwsErrorKind};
-use crate::compute::{Compute, ComputeError, TaskEnd, TaskName, TaskRef, TaskSpec};
+use crate::compute::{Compute, ComputeError, Emptying, TaskEnd, TaskName, TaskRef, TaskSpec};
 
 pub use self::config::{Architecture, EcsConfig, Pace, Rate, Rates};
 pub use self::preflight::Preflight;
@@ -48,6 +48,8 @@ const DEFINITIONS_MAX: usize = 3;
 const CLEARING: Duration = Duration::from_secs(120);
 /// How long ECS may take to say what address a task has.
 const ADDRESS: Duration = Duration::from_secs(30);
+/// How long a task may take to empty a volume: EFS deletes some hundred files a second.
+const EMPTIED: Duration = Duration::from_secs(6 * 3600);
 /// What a task says it was stopped by.
 const REASON: &str = "stopped by its gateway";
 
@@ -121,18 +123,7 @@ impl Ecs {
 impl Compute for Ecs {
     async fn start(&self, spec: &TaskSpec) -> Result<TaskRef, ComputeError> {
         let definition = Definition::of(&self.0.config, &self.0.region, spec)?;
-        let family = definition.family(&self.0.config)?;
-        for _ in 0..DEFINITIONS_MAX {
-            self.0.families.ensure(&definition, &family).await?;
-            match self.0.run(&family, spec).await? {
-                Run::Task(task) => return Ok(task),
-                Run::NoDefinition => self.0.families.forget(&family),
-            }
-        }
-        Err(ComputeError::Failed(format!(
-            "somebody takes away the task definition {} again and again",
-            family.name
-        )))
+        self.0.begin(&definition, &Order::of(spec)?).await
     }
 
     async fn stop(&self, task: &TaskRef, grace: Duration) -> Result<(), ComputeError> {
@@ -186,8 +177,47 @@ impl Compute for Ecs {
         }
     }
 
+    async fn empty(&self, what: &Emptying) -> Result<(), ComputeError> {
+        let definition = Definition::of_emptying(&self.0.config, &self.0.region, what)?;
+        let task = self.0.begin(&definition, &Order::of_emptying(what)).await?;
+        let failed = |why: &str| {
+            ComputeError::NotEmptied(format!("the task {} has not emptied it: {why}", task.name()))
+        };
+        let Ok(end) = tokio::time::timeout(EMPTIED, self.waiting(&task)?.end()).await else {
+            self.stop(&task, Duration::ZERO).await?;
+            return Err(failed("it has taken too long and was stopped"));
+        };
+        let end = end?;
+        match end.exit_code {
+            Some(0) => Ok(()),
+            Some(_) | None => Err(failed(&end.evidence)),
+        }
+    }
+
     async fn forget(&self, _: &TaskName) -> Result<(), ComputeError> {
         Ok(())
+    }
+}
+
+impl Inner {
+    /// Asks for a task, and sees to its definition before.
+    async fn begin(
+        &self,
+        definition: &Definition,
+        order: &Order<'_>,
+    ) -> Result<TaskRef, ComputeError> {
+        let family = definition.family(&self.config)?;
+        for _ in 0..DEFINITIONS_MAX {
+            self.families.ensure(definition, &family).await?;
+            match self.run(&family, order).await? {
+                Run::Task(task) => return Ok(task),
+                Run::NoDefinition => self.families.forget(&family),
+            }
+        }
+        Err(ComputeError::Failed(format!(
+            "somebody takes away the task definition {} again and again",
+            family.name
+        )))
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use self::access_point::{AccessPoints, Lead, client_token};
 use self::listing::FileSystem;
-use super::{Removal, VolumeError, VolumeKey, VolumeRef, Volumes};
+use super::{Removal, Usage, VolumeError, VolumeKey, VolumeRef, Volumes};
 use crate::aws::{self, Aws};
 use crate::slots::Slots;
 
@@ -39,17 +39,6 @@ pub struct EfsConfig {
     pub file_systems: Vec<String>,
     /// The directory below which they are, such as `/users`.
     pub root: String,
-}
-
-/// What a file system holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Usage {
-    /// `fs-…`.
-    pub file_system: String,
-    /// As EFS metered it last, which may be hours ago.
-    pub bytes: u64,
-    /// All of them, also those that are not homes. EFS takes 10,000 unless it has been asked for more.
-    pub access_points: usize,
 }
 
 /// An access point per key, on one of several file systems.
@@ -191,6 +180,16 @@ impl EfsVolumes {
         }
     }
 
+    /// Whether what was seen before is there, where the caller knows none: it may have been removed
+    /// since by somebody else.
+    async fn is_still_there(&self, key: &VolumeKey, seen: &VolumeRef) -> Result<bool, VolumeError> {
+        match self.look_at(key, seen).await {
+            Ok(_) => Ok(true),
+            Err(VolumeError::Gone(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The home of a key of which the caller knows none: one that was made before, else a new one.
     async fn find_or_make(&self, key: &VolumeKey, uid: u32) -> Result<VolumeRef, VolumeError> {
         let mut order = Vec::with_capacity(self.file_systems.len());
@@ -250,8 +249,8 @@ impl Volumes for EfsVolumes {
         let slot = self.homes.slot(key);
         let mut seen = slot.lock().await;
         let home = match (known, seen.as_ref()) {
-            (None, Some(seen)) => seen.clone(),
-            (None, None) => {
+            (None, Some(home)) if self.is_still_there(key, home).await? => home.clone(),
+            (None, _) => {
                 let home = self.find_or_make(key, uid).await?;
                 *seen = Some(home.clone());
                 home

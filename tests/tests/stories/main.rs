@@ -19,6 +19,7 @@ mod isolating;
 mod lines;
 mod misbehaving;
 mod pasting;
+mod removing;
 mod restarting;
 mod returning;
 mod storing;
