@@ -27,6 +27,7 @@ use crate::http::link::Doors;
 use crate::launcher::Timings;
 use crate::registry::Registry;
 use crate::removal::Removals;
+use crate::room::Room;
 use crate::store::{Sqlite, StoreError};
 
 /// How the bridges of this gateway's tasks get back to it.
@@ -72,6 +73,8 @@ pub struct Core {
     pub registry: Registry,
     /// The users who are being removed.
     pub removals: Removals,
+    /// How full the users' file systems are.
+    pub room: Room,
     /// What the phases of a start usually take.
     pub timings: Timings,
     /// Every task that must end before the gateway does.

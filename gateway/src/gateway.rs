@@ -16,7 +16,7 @@ use crate::auth::enrolment::{EnrolmentKey, KeyError};
 use crate::auth::origin::AllowedOrigins;
 use crate::auth::{Scopes, Verifier};
 use crate::authority::{Authorities, AuthorityError};
-use crate::config::{Config, Faults, TaskCompute};
+use crate::config::{Config, Faults, TaskCompute, VolumeKind};
 use crate::core::{Core, Way};
 use crate::http::link::{Doors, network};
 use crate::http::{self, Listener};
@@ -29,6 +29,7 @@ use crate::providers::{ProviderError, Providers};
 use crate::reaper;
 use crate::registry::Registry;
 use crate::removal::{self, Removals};
+use crate::room::{self, Room};
 use crate::state_dir::{StateDir, StateDirError, write_private};
 use crate::store::{Sqlite, StoreError};
 
@@ -182,6 +183,7 @@ impl Gateway {
             enrolment,
             registry: Registry::default(),
             removals: Removals::default(),
+            room: Room::default(),
             timings: Timings::default(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -206,6 +208,9 @@ impl Gateway {
             core.tracker.spawn(async move { authorities.keep_up(stopping).await });
         }
         core.tracker.spawn(reaper::run(core.clone()));
+        if core.config.volumes.kind == VolumeKind::Efs {
+            core.tracker.spawn(room::watch(core.clone()));
+        }
         let task = task_address.map(tracing::field::display);
         tracing::info!(client = %client_address, admin = %admin_address, task, adopted, "serving");
         Ok(Self {

@@ -33,6 +33,7 @@ pub mod relay;
 
 pub mod reaper;
 pub mod removal;
+pub mod room;
 
 pub mod audit;
 pub mod clock;

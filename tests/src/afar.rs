@@ -22,6 +22,7 @@ use shellgate_gateway::kept::Kept;
 use shellgate_gateway::launcher::{Timings, task_name};
 use shellgate_gateway::registry::Registry;
 use shellgate_gateway::removal::Removals;
+use shellgate_gateway::room::Room;
 use shellgate_gateway::session::keeper::{Keeper, Places};
 use shellgate_gateway::session::{Record, State};
 use shellgate_gateway::state_dir::StateDir;
@@ -134,6 +135,7 @@ impl Afar {
             enrolment: state.enrolment_key().expect("a key"),
             registry: Registry::default(),
             removals: Removals::default(),
+            room: Room::default(),
             timings: Timings::default(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -207,6 +207,28 @@ async fn a_task_that_could_not_empty_a_home_is_followed_by_another() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn how_full_the_file_systems_are_is_among_the_metrics() {
+    let mut world = World::builder().on_aws().start().await;
+    let mut shell = world.user("ada").opens_a_shell().await;
+    assert_eq!(shell.runs("echo $((6 * 7))").await, "42");
+    // The first look comes with the start.
+    world.kills_the_gateway().await;
+    world.starts_the_gateway_again().await;
+    let metrics = format!("http://{}/metrics", world.admin_address());
+    until("a gateway has looked", async || {
+        let answer = reqwest::get(&metrics).await.expect("metrics");
+        let text = answer.text().await.expect("text");
+        let named = |name: &str, value: &str| {
+            let mut lines = text.lines().filter(|line| line.starts_with(name));
+            lines.any(|line| line.contains("{file_system=\"fs-") && line.ends_with(value))
+        };
+        named("shellgate_access_points", "} 1") && named("shellgate_file_system_bytes", "")
+    })
+    .await;
+    world.stop().await;
+}
+
 /// What the API says to an operator of how a session ended.
 fn evidence(session: &Session) -> String {
     session.ended.as_ref().and_then(|ended| ended.evidence.clone()).unwrap_or_default()
