@@ -156,13 +156,13 @@ impl Bridge {
         spill: Option<File>,
         linked: Linked,
     ) -> Self {
-        let Linked { socket, program, secrets, orphan: _ } = linked;
+        let Linked { socket, program, secrets, overlap_ms, orphan: _ } = linked;
         let secrets = secrets.unwrap_or_default();
         let mut log = Logbook::default();
         if spill.is_none() {
             log.add(LogSource::Bridge, "there is no spill file: output is kept in memory only");
         }
-        for wrong in place.secrets.replace(&secrets) {
+        for wrong in place.secrets.replace(&secrets, overlap_ms, 0) {
             log.add(LogSource::Bridge, wrong);
         }
         let mut output = Output::new(program.mode, program.size, spill);

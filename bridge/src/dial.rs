@@ -48,6 +48,8 @@ pub struct Linked {
     pub program: Program,
     /// What it gets.
     pub secrets: Option<Vec<Secret>>,
+    /// How long the values that these replace are kept, in milliseconds.
+    pub overlap_ms: u64,
     /// How long there may be no gateway.
     pub orphan: Duration,
 }
@@ -132,8 +134,9 @@ pub async fn dial(
         FromBridge::Proof { signature: identity.prove(&nonce, &theirs, number, binding.as_ref())? };
     within("proof", say(&mut socket, &proof)).await??;
     match within("welcome", hear(&mut socket)).await?? {
-        ToBridge::Welcome { program, secrets, orphan_seconds, can: _ } => {
-            Ok(Linked { socket, program, secrets, orphan: Duration::from_secs(orphan_seconds) })
+        ToBridge::Welcome { program, secrets, overlap_ms, orphan_seconds, can: _ } => {
+            let orphan = Duration::from_secs(orphan_seconds);
+            Ok(Linked { socket, program, secrets, overlap_ms, orphan })
         }
         _ => Err(DialError::Unexpected("a welcome")),
     }

@@ -35,3 +35,5 @@ pub mod start;
 
 pub mod bridge;
 pub mod ending;
+
+pub mod emptying;

@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
-use shellgate_bridge::{bridge, config::Config, confine};
+use shellgate_bridge::{bridge, config::Config, confine, emptying};
 
 const HELP: &str = "\
 The small program inside a Shellgate task. A gateway's compute provider starts it; it is of no use
-on its own. It takes no arguments but --version and --help, and these settings from its environment:
+on its own. It takes no arguments but --version, --help and `empty DIRECTORY`, which deletes all that is
+in a removed user's home and does nothing else, and these settings from its environment:
 
   SHELLGATE_DIAL         where the gateway is: unix:/run/gw/dial.sock, or wss://host:port
   SHELLGATE_CA           with wss: the certificates (PEM), one of which must have signed the
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             print!("{HELP}");
             return ExitCode::SUCCESS;
         }
+        Some("empty") => return empty(),
         Some(other) => return failed(&format!("unknown argument {other:?}; try --help"), USAGE),
     }
     let config = match Config::from_environment() {
@@ -56,6 +58,20 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(bridge::run(config)) {
         Ok(code) => ExitCode::from(code),
+        Err(error) => failed(&error, SOFTWARE),
+    }
+}
+
+/// Empties the directory that the next argument names.
+fn empty() -> ExitCode {
+    let Some(directory) = std::env::args_os().nth(2) else {
+        return failed(&"empty: which directory?", USAGE);
+    };
+    match emptying::empty(directory.as_ref()) {
+        Ok(deleted) => {
+            eprintln!("shellgate-bridge: {deleted} entries were deleted");
+            ExitCode::SUCCESS
+        }
         Err(error) => failed(&error, SOFTWARE),
     }
 }

@@ -1,6 +1,7 @@
 //! The gateway's REST interface: one method for each call. Knows no terminal and no WebSocket.
 
 mod feed;
+mod removals;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ mod login;
 mod resolve;
 mod sessions;
 mod stop;
+mod user;
 
 mod humane;
 mod print;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use arguments::{Arguments, Command, OfGateway};
+use arguments::{Arguments, Command, OfGateway, User};
 use settings::Settings;
 
 /// The command was used wrongly (sysexits.h: `EX_USAGE`).
@@ -102,6 +103,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         OfGateway::Show(show) => sessions::show(&settings, show).await,
         OfGateway::Stop(stop) => stop::stop(&settings, stop).await,
         OfGateway::Ticket(ticket) => sessions::ticket(&settings, ticket).await,
+        OfGateway::User { command: User::Remove(user) } => user::remove(&settings, user).await,
         OfGateway::Login(login) => login::login(&settings, login).await,
     }
 }

@@ -10,6 +10,7 @@ mod trust;
 
 pub mod api;
 pub mod problem;
+pub mod removal;
 pub mod session;
 pub mod sse;
 

@@ -42,6 +42,8 @@ pub use sections::{
 };
 pub use source::VARIABLE_PREFIX;
 pub use store::{Store, StoreAuth, StoreKind};
+#[cfg(test)]
+pub(crate) use template::SECRETS_MAX;
 pub use template::{DEFAULT_TEMPLATE, SecretUse, Template, Variables};
 pub use uids::UidRange;
 pub use units::{ByteSize, Cores, Period};

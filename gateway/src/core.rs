@@ -26,6 +26,8 @@ use crate::config::{Config, DialUrl, VolumeKind};
 use crate::http::link::Doors;
 use crate::launcher::Timings;
 use crate::registry::Registry;
+use crate::removal::Removals;
+use crate::room::Room;
 use crate::store::{Store, StoreError};
 
 /// How the bridges of this gateway's tasks get back to it.
@@ -69,6 +71,10 @@ pub struct Core {
     pub enrolment: EnrolmentKeys,
     /// The sessions that live here.
     pub registry: Registry,
+    /// The users who are being removed.
+    pub removals: Removals,
+    /// How full the users' file systems are.
+    pub room: Room,
     /// What the phases of a start usually take.
     pub timings: Timings,
     /// Every task that must end before the gateway does.

@@ -18,7 +18,7 @@ use crate::auth::enrolment::{EnrolmentKeys, KeyError};
 use crate::auth::origin::AllowedOrigins;
 use crate::auth::{Scopes, Verifier};
 use crate::authority::{Authorities, AuthorityError};
-use crate::config::{Config, Faults, TaskCompute};
+use crate::config::{Config, Faults, TaskCompute, VolumeKind};
 use crate::core::{Core, Way};
 use crate::http::link::{Doors, network};
 use crate::http::{self, Listener, standby};
@@ -30,6 +30,8 @@ use crate::launcher::Timings;
 use crate::providers::{ProviderError, Providers};
 use crate::reaper;
 use crate::registry::Registry;
+use crate::removal::{self, Removals};
+use crate::room::{self, Room};
 use crate::state_dir::{StateDir, StateDirError, write_private};
 use crate::store::{StoreError, open};
 
@@ -208,6 +210,8 @@ impl Gateway {
             origins,
             enrolment,
             registry: Registry::default(),
+            removals: Removals::default(),
+            room: Room::default(),
             timings: Timings::default(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -217,6 +221,7 @@ impl Gateway {
             config,
         });
         let adopted = reaper::adopt(&core).await.map_err(no_store)?;
+        removal::take_up_all(&core).await.map_err(no_store)?;
         let mut routes = http::client_routes(&core);
         if let Some(held) = &development {
             routes = routes.merge(router(held.issuer.clone(), client_address.port()));
@@ -234,6 +239,9 @@ impl Gateway {
             async move { core.enrolment.keep_up(core.stopping.clone()).await }
         });
         core.tracker.spawn(reaper::run(core.clone()));
+        if core.config.volumes.kind == VolumeKind::Efs {
+            core.tracker.spawn(room::watch(core.clone()));
+        }
         let task = task_address.map(tracing::field::display);
         tracing::info!(client = %client_address, admin = %admin_address, task, adopted, "serving");
         Ok(Self {

@@ -33,6 +33,7 @@ pub mod events;
 pub mod link;
 pub mod ops;
 pub mod page;
+pub mod removals;
 pub mod sessions;
 pub mod standby;
 pub mod view;

@@ -35,6 +35,9 @@ pub enum LaunchError {
     /// The user's files could not be had.
     #[error("the user's files: {0}")]
     Volume(#[from] shellgate_infra::volumes::VolumeError),
+    /// The user is being removed.
+    #[error("its user is being removed")]
+    UserLeaves,
     /// It was stopped before it was started.
     #[error("it was stopped before it was started")]
     Unwanted,
@@ -56,6 +59,7 @@ impl LaunchError {
         match self {
             Self::Volume(error) => error.told(),
             Self::Compute(error) => error.told(),
+            Self::UserLeaves => Some("its user is being removed"),
             Self::NoTemplate(_)
             | Self::BadName(_)
             | Self::Store(_)
@@ -75,6 +79,7 @@ impl LaunchError {
             | Self::BadName(_)
             | Self::Store(_)
             | Self::Volume(_)
+            | Self::UserLeaves
             | Self::Unwanted
             | Self::NoTask => false,
         }
@@ -198,6 +203,10 @@ async fn start(
     let user = record.owner.key();
     let key = VolumeKey::new(&user).ok_or_else(|| LaunchError::BadName(user.clone()))?;
 
+    // A session that the removal did not find, because it was made at the same moment, finds it.
+    if core.store.removal(&user).await?.is_some_and(|removal| removal.hinders()) {
+        return Err(LaunchError::UserLeaves);
+    }
     enter(core, view, Phase::Volume);
     let began = Instant::now();
     let uid = core.uid_of(&user).await?;

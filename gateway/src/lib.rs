@@ -32,6 +32,8 @@ pub mod welcome;
 pub mod relay;
 
 pub mod reaper;
+pub mod removal;
+pub mod room;
 
 pub mod audit;
 pub mod clock;

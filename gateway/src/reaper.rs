@@ -13,6 +13,7 @@ use shellgate_protocol::SessionId;
 use crate::clock;
 use crate::core::{Core, dial_root};
 use crate::launcher::task_name;
+use crate::removal::Removal;
 use crate::session::keeper::{Keeper, Places};
 use crate::store::StoreError;
 
@@ -72,12 +73,20 @@ async fn reconcile(core: &Arc<Core>) {
         tracing::warn!(%error, "tasks are not compared: the store may be another's");
         return;
     }
-    let owned: HashSet<_> = core
+    let removals = match core.store.unended_removals().await {
+        Ok(removals) => removals,
+        Err(error) => {
+            tracing::warn!(%error, "removals could not be read, so no task is stopped");
+            return;
+        }
+    };
+    let mut owned: HashSet<_> = core
         .registry
         .all()
         .iter()
         .filter_map(|(_, handle)| task_name(&handle.view.borrow().record))
         .collect();
+    owned.extend(removals.iter().filter_map(Removal::task_name));
     let orphans = tasks.into_iter().filter(|task| !owned.contains(task.name()));
     futures_util::stream::iter(orphans)
         .for_each_concurrent(STOPS_AT_ONCE, |task| stop_orphan(core, task))

@@ -11,7 +11,7 @@ use serde::Serialize;
 use shellgate_protocol::{CloseCode, SessionId};
 
 use crate::admission::{Denied, Scope};
-use crate::auth::AuthError;
+use crate::auth::{AuthError, UserId};
 use crate::clock;
 use crate::store::StoreError;
 
@@ -48,6 +48,15 @@ pub enum Refusal {
     /// A session of that name is being stopped.
     #[error("session {0} is being stopped")]
     Stopping(SessionId),
+    /// The user is being removed.
+    #[error("{0} is being removed")]
+    BeingRemoved(UserId),
+    /// Nothing of this user is here.
+    #[error("there is nothing of {0}")]
+    NoSuchUser(UserId),
+    /// Nobody has asked for such a removal, or long ago.
+    #[error("there is no removal {0:?}")]
+    NoSuchRemoval(String),
     /// A limit is reached.
     #[error("denied: {0:?}")]
     Denied(Denied),
@@ -157,6 +166,13 @@ impl Refusal {
                 (StatusCode::BAD_REQUEST, CloseCode::BadRequest, "no_such_template")
             }
             Self::Stopping(_) => (StatusCode::CONFLICT, CloseCode::Overloaded, "session_stopping"),
+            Self::BeingRemoved(_) => {
+                (StatusCode::CONFLICT, CloseCode::Overloaded, "user_being_removed")
+            }
+            Self::NoSuchUser(_) => (StatusCode::NOT_FOUND, CloseCode::NotFound, "no_such_user"),
+            Self::NoSuchRemoval(_) => {
+                (StatusCode::NOT_FOUND, CloseCode::NotFound, "no_such_removal")
+            }
             Self::Denied(denied) => match denied.scope {
                 Scope::User => (StatusCode::TOO_MANY_REQUESTS, CloseCode::Quota, denied.code),
                 Scope::Gateway => {
@@ -187,6 +203,15 @@ impl Refusal {
             Self::Stopping(id) => {
                 format!("Session {id} has that name and is being stopped; try again in a moment.")
             }
+            Self::BeingRemoved(_) => {
+                "You are being removed here: your sessions and files are deleted. \
+                Until that is done you get no other session."
+                    .into()
+            }
+            Self::NoSuchUser(user) => format!("There is nothing of {user} here."),
+            Self::NoSuchRemoval(id) => {
+                format!("There is no removal {id:?}: ask for it, or it was done a month ago.")
+            }
             Self::Denied(denied) => denied.detail(),
             Self::Store(error) if error.is_retryable() => {
                 "The gateway can't reach its store; try again in a moment.".into()
@@ -213,6 +238,9 @@ impl Refusal {
             | Self::NotAnUpgrade(_)
             | Self::NoSuchTemplate(_)
             | Self::Stopping(_)
+            | Self::BeingRemoved(_)
+            | Self::NoSuchUser(_)
+            | Self::NoSuchRemoval(_)
             | Self::Denied(_)
             | Self::GoingAway => false,
         }
@@ -224,6 +252,8 @@ impl Refusal {
         let base = match self {
             Self::Denied(denied) => denied.retry_after?,
             Self::Stopping(_) | Self::GoingAway | Self::Timeout => Duration::from_secs(1),
+            // Files take their time.
+            Self::BeingRemoved(_) => Duration::from_secs(30),
             Self::Store(error) if error.is_retryable() => Duration::from_secs(2),
             Self::Auth(error) if error.is_retryable() => Duration::from_secs(2),
             Self::Auth(_)
@@ -234,6 +264,8 @@ impl Refusal {
             | Self::TooLarge
             | Self::NotAnUpgrade(_)
             | Self::NoSuchTemplate(_)
+            | Self::NoSuchUser(_)
+            | Self::NoSuchRemoval(_)
             | Self::Store(_) => return None,
         };
         Some(base + clock::chance(base / 2 + Duration::from_secs(1)))

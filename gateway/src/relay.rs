@@ -87,7 +87,12 @@ pub enum Command {
     /// For one client.
     Answer(ChannelNumber, Notice),
     /// For the bridge: these replace those of the same names.
-    Secrets(Vec<Secret>),
+    Secrets {
+        /// The newer ones.
+        secrets: Vec<Secret>,
+        /// How long those that they replace are kept.
+        overlap: Duration,
+    },
     /// For the bridge: end the program, or, after `ended`, leave.
     Stop {
         /// Why.
@@ -346,7 +351,10 @@ impl Relay {
             Command::Answer(channel, notice) => {
                 self.tell(channel, &ToClient::Notice { notice });
             }
-            Command::Secrets(secrets) => self.tell_bridge(&ToBridge::Secrets { secrets }),
+            Command::Secrets { secrets, overlap } => {
+                let overlap_ms = overlap.as_millis() as u64;
+                self.tell_bridge(&ToBridge::Secrets { secrets, overlap_ms })
+            }
             Command::Stop { reason, grace } => {
                 let grace_ms = millis(grace);
                 self.tell_bridge(&ToBridge::Stop { reason, grace_ms });

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 mod homes;
 pub mod open;
 pub mod postgres;
+mod removals;
 mod sessions;
 pub mod sqlite;
 mod statement;

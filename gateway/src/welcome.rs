@@ -59,6 +59,7 @@ impl From<&SecretValue> for Version {
 /// [`WelcomeError`]; the bridge will call again.
 pub async fn welcome(core: &Core, record: &Record) -> Result<Welcome, WelcomeError> {
     let orphan_seconds = core.config.limits.orphan.get().as_secs();
+    let overlap_ms = core.config.secrets.overlap.get().as_millis() as u64;
     let name = &record.detail.template;
     // Its program may run already: what is wrong with its template or its secrets ends no session.
     // A key that is pinned is not enough: who was let in may not have heard the welcome.
@@ -77,7 +78,7 @@ pub async fn welcome(core: &Core, record: &Record) -> Result<Welcome, WelcomeErr
             motd: None,
         };
         let (secrets, can) = (None, Vec::new());
-        let message = ToBridge::Welcome { program, secrets, orphan_seconds, can };
+        let message = ToBridge::Welcome { program, secrets, overlap_ms, orphan_seconds, can };
         return Ok(Welcome { message, read: None });
     };
     let values = match secrets_of(core, record, template).await {
@@ -109,7 +110,8 @@ pub async fn welcome(core: &Core, record: &Record) -> Result<Welcome, WelcomeErr
         size: record.detail.size,
         motd,
     };
-    let message = ToBridge::Welcome { program, secrets, orphan_seconds, can: Vec::new() };
+    let can = Vec::new();
+    let message = ToBridge::Welcome { program, secrets, overlap_ms, orphan_seconds, can };
     Ok(Welcome { message, read })
 }
 
@@ -152,7 +154,24 @@ fn greeting(motd: Option<&str>, network: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use shellgate_infra::secrets::TOGETHER_MAX;
+    use shellgate_protocol::limits::CONTROL_LARGE_MAX;
+
     use super::*;
+    use crate::config::SECRETS_MAX;
+
+    #[test]
+    fn the_most_that_one_read_gives_fits_into_one_message_beside_the_largest_program() {
+        let secret = |_| Secret {
+            name: "n".repeat(64),
+            value: Opaque(vec![0xff; TOGETHER_MAX / SECRETS_MAX]),
+            env: Some("E".repeat(128)),
+        };
+        let secrets = (0..SECRETS_MAX).map(secret).collect();
+        let message = ToBridge::Secrets { secrets, overlap_ms: u64::MAX };
+        let length = serde_json::to_string(&message).unwrap().len();
+        assert!(length <= CONTROL_LARGE_MAX - 65 * 1024, "{length}");
+    }
 
     #[test]
     fn a_template_s_own_words_do_not_hide_that_there_is_no_network() {

@@ -317,6 +317,7 @@ fn a_template_with_names_that_cannot_be_is_refused() {
         "env = { A = 1 }",
         "env = { A = \"a\\u0000b\" }",
         "secrets = [\".hidden\"]",
+        "secrets = [\"key.previous\"]",
         "secrets = [\"a/b\"]",
         "secrets = [{ name = \"a\", env = \"1A\" }]",
         "secrets = [{ name = \"a\", ENV = \"A\" }]",
@@ -332,6 +333,9 @@ fn a_template_with_names_that_cannot_be_is_refused() {
         assert_eq!(faults.len(), 1, "{wrong}: {faults:?}");
         assert!(faults[0].starts_with("templates.x."), "{faults:?}");
     }
+    let names = (0..65).map(|n| format!("\"s{n}\"")).collect::<Vec<_>>().join(", ");
+    let many = faults(&format!("[templates.x]\nsecrets = [{names}]"));
+    assert!(many.len() == 1 && many[0].ends_with("secrets: it asks for 65"), "{many:?}");
     let large = faults(&format!("[templates.x]\nmotd = \"{}\"", "x".repeat(70_000)));
     assert_eq!(large.len(), 1, "{large:?}");
 }

@@ -129,6 +129,17 @@ pub struct TaskSpec {
     pub limits: Limits,
 }
 
+/// A volume whose contents are to be deleted by a task that mounts it. A repeat is the same request.
+#[derive(Debug, Clone)]
+pub struct Emptying {
+    /// The task's name.
+    pub name: TaskName,
+    /// The key of the user whose volume it is.
+    pub user: String,
+    /// The volume, which no other task uses any more.
+    pub volume: crate::volumes::VolumeRef,
+}
+
 /// A task that was started, as it can be stored and found again after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "compute", rename_all = "snake_case")]
@@ -176,6 +187,9 @@ pub struct TaskEnd {
     pub told: Option<String>,
     /// Whether it never ran, because there was none of the capacity that it was to run on.
     pub no_capacity: bool,
+    /// The exit code of its first process, where the provider gives one.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
     /// The last lines that the task's bridge or engine wrote to its log, at most 4 KiB.
     pub log_tail: String,
 }
@@ -199,6 +213,9 @@ pub enum ComputeError {
     /// launch.
     #[error("{0}")]
     Changed(String),
+    /// A task has not deleted all that is in its volume; may be tried again.
+    #[error("{0}")]
+    NotEmptied(String),
     /// AWS said no.
     #[error(transparent)]
     Aws(#[from] crate::aws::AwsError),
@@ -223,7 +240,7 @@ impl ComputeError {
             Self::Unavailable(_) | Self::BadSpec(_) => {
                 Some("this gateway is not set up right; its operator can see why")
             }
-            Self::Changed(_) | Self::Failed(_) | Self::Io { .. } => None,
+            Self::Changed(_) | Self::Failed(_) | Self::NotEmptied(_) | Self::Io { .. } => None,
         }
     }
 
@@ -235,6 +252,7 @@ impl ComputeError {
             Self::Unavailable(_)
             | Self::Failed(_)
             | Self::BadSpec(_)
+            | Self::NotEmptied(_)
             | Self::Aws(_)
             | Self::Io { .. } => false,
         }
@@ -244,7 +262,7 @@ impl ComputeError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Failed(_) | Self::NoCapacity(_) | Self::Io { .. } => true,
+            Self::Failed(_) | Self::NoCapacity(_) | Self::NotEmptied(_) | Self::Io { .. } => true,
             Self::Aws(error) => error.is_retryable(),
             Self::Unavailable(_) | Self::BadSpec(_) | Self::Changed(_) => false,
         }
@@ -280,6 +298,12 @@ pub trait Compute: Send + Sync {
         &self,
         task: &TaskRef,
     ) -> impl Future<Output = Result<Option<IpAddr>, ComputeError>> + Send;
+
+    /// Deletes all that is in a volume, by a task that mounts it, and returns when nothing is left.
+    /// With a name whose task runs it waits for that one. What a failure left is deleted by the next
+    /// call; one whose task has ended takes another name. Only for volumes that
+    /// [need it](crate::volumes::VolumeRef::needs_emptying).
+    fn empty(&self, what: &Emptying) -> impl Future<Output = Result<(), ComputeError>> + Send;
 
     /// Forgets what is kept about a task that is gone (its record, its log). Succeeds where there
     /// is nothing.

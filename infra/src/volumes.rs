@@ -74,6 +74,16 @@ impl VolumeRef {
             Self::AccessPoint { .. } => true,
         }
     }
+
+    /// Whether only a task that mounts it can delete what is in it, by
+    /// [`crate::compute::Compute::empty`], before it is removed.
+    #[must_use]
+    pub fn needs_emptying(&self) -> bool {
+        match self {
+            Self::Directory { .. } => false,
+            Self::AccessPoint { .. } => true,
+        }
+    }
 }
 
 /// Why a volume can't be had.
@@ -114,6 +124,27 @@ impl VolumeError {
             Self::Io { .. } => None,
         }
     }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Io { .. } => true,
+            Self::Aws(error) => error.is_retryable(),
+            Self::Unsafe(_) | Self::Gone(_) | Self::Full(_) => false,
+        }
+    }
+}
+
+/// What a file system holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// `fs-…`.
+    pub file_system: String,
+    /// As EFS metered it last, which may be hours ago.
+    pub bytes: u64,
+    /// All of them, also those that are not homes. EFS takes 10,000 unless it has been asked for more.
+    pub access_points: usize,
 }
 
 /// How much of a volume a removal could reach.

@@ -89,6 +89,12 @@ async fn the_parameter_store_keeps_the_contract_of_secrets() {
         place.puts("shared/B", "changed").await;
     })
     .await;
+    let names: Vec<String> = (0..33).map(|n| format!("LARGE{n}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        let of = if n % 2 == 0 { "shared" } else { "users/ada" };
+        place.puts(&format!("{of}/{name}"), &"v".repeat(4096)).await;
+    }
+    conformance::what_is_too_large_together_is_refused(secrets, "ada", &names).await;
 }
 
 #[tokio::test]

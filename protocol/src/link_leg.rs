@@ -200,10 +200,14 @@ pub struct Program {
     pub motd: Option<String>,
 }
 
+/// What the name of a replaced secret's file ends with. No secret's own name does.
+pub const PREVIOUS_SUFFIX: &str = ".previous";
+
 /// A secret for the program. Its `Debug` shows its name only.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
-    /// The name of its file; letters, digits, `_`, `-`, `.`, not beginning with a dot.
+    /// The name of its file; letters, digits, `_`, `-`, `.`, not beginning with a dot, nor
+    /// ending with [`PREVIOUS_SUFFIX`].
     pub name: String,
     /// Its bytes.
     pub value: Opaque,
@@ -235,6 +239,9 @@ pub enum ToBridge {
         /// What it gets. Absent where the gateway can't tell at the moment: it keeps what it has.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secrets: Option<Vec<Secret>>,
+        /// How long the values that these replace are kept; see [`ToBridge::Secrets`].
+        #[serde(default, skip_serializing_if = "is_zero")]
+        overlap_ms: u64,
         /// How long the bridge may find no gateway before it stops its task, in seconds.
         orphan_seconds: u64,
         /// Types of message beyond the first version's that this gateway understands.
@@ -286,6 +293,11 @@ pub enum ToBridge {
     Secrets {
         /// The changed ones.
         secrets: Vec<Secret>,
+        /// How long each value that is replaced stays beside the new one, in the file of the secret's
+        /// name with [`PREVIOUS_SUFFIX`], in milliseconds. The bridge counts them from the
+        /// replacement.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        overlap_ms: u64,
     },
     /// End the program (its signals: HUP and TERM, after the grace KILL), say `exit`, hand over the
     /// end, and leave. After `ended`: leave now.
@@ -300,6 +312,11 @@ pub enum ToBridge {
         /// Milliseconds.
         retry_ms: u64,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]

@@ -8,6 +8,10 @@ names_what_it_misses() {
     "$docker" run --rm --network none shellgate-task 2>&1 | grep 'SHELLGATE_DIAL is not set'
 }
 
+empties_a_home() {
+    "$docker" run --rm --network none shellgate-task empty /home/agent 2>&1 | grep 'entries were deleted'
+}
+
 lives_on() {
     "$docker" exec "$bridge" bash -c 'kill -9 1; kill -STOP 1; kill -9 -1' || true
     "$docker" exec "$bridge" grep '^1 (shellgate-bridg) [RS]' /proc/1/stat
@@ -21,6 +25,7 @@ ends_when_told() {
 
 check_bridge() {
     holds "bridge: without settings it names the one that it misses" names_what_it_misses
+    holds "bridge: it empties a removed user's home, without any setting" empties_a_home
     bridge=$(task --detach --env SHELLGATE_DIAL=unix:/run/gw/dial.sock --env SHELLGATE_LAUNCH=1 \
         --env SHELLGATE_SESSION=ses_0198c7000000700080000000000000ff --env SHELLGATE_TOKEN=nobody-s shellgate-task)
     holds "bridge: without a gateway it says so, and waits" soon says 'shellgate-bridge: '

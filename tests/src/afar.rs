@@ -22,6 +22,8 @@ use shellgate_gateway::issuers::verifier_config;
 use shellgate_gateway::kept::Kept;
 use shellgate_gateway::launcher::{Timings, task_name};
 use shellgate_gateway::registry::Registry;
+use shellgate_gateway::removal::Removals;
+use shellgate_gateway::room::Room;
 use shellgate_gateway::session::keeper::{Keeper, Places};
 use shellgate_gateway::session::{Record, State};
 use shellgate_gateway::state_dir::StateDir;
@@ -124,6 +126,8 @@ impl Afar {
             origins: AllowedOrigins::new::<&str>([]).expect("no origins"),
             enrolment: EnrolmentKeys::fixed(state.enrolment_key().expect("a key")),
             registry: Registry::default(),
+            removals: Removals::default(),
+            room: Room::default(),
             timings: Timings::default(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -43,6 +43,7 @@ pub struct Aws {
     running: Arc<Running>,
     failing: Arc<Mutex<VecDeque<Stop>>>,
     address: Arc<Mutex<&'static str>>,
+    homes: PathBuf,
     _runner: AbortOnDropHandle<()>,
 }
 
@@ -80,9 +81,10 @@ impl Aws {
         let running = Arc::new(Running::default());
         let failing = Arc::new(Mutex::new(VecDeque::new()));
         let address = Arc::new(Mutex::new(ADDRESS));
-        let runner = run(cloud.clone(), homes, running.clone(), failing.clone(), address.clone());
+        let runner =
+            run(cloud.clone(), homes.clone(), running.clone(), failing.clone(), address.clone());
         let runner = AbortOnDropHandle::new(TaskTracker::new().spawn(runner));
-        Self { cloud, cluster, file_system, running, failing, address, _runner: runner }
+        Self { cloud, cluster, file_system, running, failing, address, homes, _runner: runner }
     }
 
     /// The AWS itself: what goes wrong in it, and what was called.
@@ -112,6 +114,18 @@ impl Aws {
     pub async fn tasks_of(&self, session: &str) -> Vec<Task> {
         let tasks = self.cloud.tasks().await;
         tasks.into_iter().filter(|task| task.started_by.starts_with(session)).collect()
+    }
+
+    /// How many entries each home has at its top, by its access point, gone or not.
+    #[must_use]
+    pub fn homes(&self) -> BTreeMap<String, usize> {
+        let entries = |at: &Path| std::fs::read_dir(at).expect("a folder").flatten();
+        entries(&self.homes)
+            .map(|home| {
+                let name = home.file_name().into_string().expect("an access point");
+                (name, entries(&home.path()).count())
+            })
+            .collect()
     }
 
     /// On what the tasks of a session were to run, oldest first.
@@ -296,6 +310,7 @@ fn begin(task: &Task, homes: &Path) -> Child {
     line.arg("--ro-bind").arg(binaries::folder().join("shellgate-bridge")).arg("/bridge");
     line.args(["--ro-bind", "/etc/hosts", "/etc/hosts"]);
     line.args(["--remount-ro", "/", "--chdir", "/", "--", "/bridge"]);
+    line.args(task.command());
     line.env_clear().env("PATH", PATH).envs(task.environment());
     line.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
     if is_root {

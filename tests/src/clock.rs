@@ -122,6 +122,37 @@ fn make_older(value: &mut Value, by: i64) {
     }
 }
 
+/// The actions of the audit that are called so, with their words, oldest first.
+pub(crate) async fn audit(at: &At, called: &str) -> Vec<(String, String)> {
+    let mut store = Store::open(at).await;
+    let place = match store {
+        Store::Sqlite(_) => "rowid",
+        Store::Postgres(_) => "ctid",
+    };
+    let rows = format!(
+        "SELECT action, actor || ': ' || detail FROM audit WHERE action LIKE '{called}'
+         ORDER BY {place}"
+    );
+    let rows = store.pairs(&rows).await;
+    store.close().await;
+    rows
+}
+
+/// Has a session that ended be one that is about to start, in a store that no gateway uses.
+pub(crate) async fn begin_again(at: &At, session: SessionId) {
+    let mut store = Store::open(at).await;
+    let of = format!("SELECT id, detail FROM sessions WHERE id = '{session}'");
+    let (id, detail) = store.pairs(&of).await.pop().expect("it is stored");
+    let mut detail: Value = serde_json::from_str(&detail).expect("a detail is JSON");
+    for settled in ["task", "exit", "reason"] {
+        detail[settled] = Value::Null;
+    }
+    let row = "UPDATE sessions SET state = 'starting', ended_ms = NULL, launch = launch + 1,
+                   detail = $1 WHERE id = $2";
+    store.run(row, &[&detail.to_string(), &id]).await;
+    store.close().await;
+}
+
 /// Takes a session's row out of a store that no gateway uses.
 pub(crate) async fn forget(at: &At, session: SessionId) {
     let mut store = Store::open(at).await;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shellgate_client::api::{ApiError, CallError, NewSession, Which};
+use shellgate_client::removal::{Removal, RemovalState};
 use shellgate_client::session::{Session, State};
 use shellgate_client::{Api, AttachOptions, TokenSource};
 use shellgate_protocol::SessionId;
 use shellgate_protocol::client_leg::{Role, Token};
 
+use crate::issuer::ISSUER;
 use crate::world::Shared;
-use crate::{Cable, Shell, documented, within};
+use crate::{Cable, Shell, documented, until, within};
 
 /// A user. Cloning is cheap.
 #[derive(Clone)]
@@ -151,6 +153,31 @@ impl User {
     /// Stops a session.
     pub async fn stops(&self, session: SessionId) {
         within("a session is stopped", self.api().stop(session)).await.expect("stopped");
+    }
+
+    /// Has another user removed, and waits until that has come to its end.
+    pub async fn removes(&self, user: &Self) -> Removal {
+        let asked = self.asks_for_the_removal_of(user).await;
+        self.sees_the_removal_end(&asked.id).await
+    }
+
+    /// Asks for another user to be removed.
+    pub async fn asks_for_the_removal_of(&self, user: &Self) -> Removal {
+        let asked = within("it is asked for", self.api().remove_user(ISSUER, &user.name)).await;
+        asked.expect("a removal")
+    }
+
+    /// Waits until a removal has come to its end.
+    pub async fn sees_the_removal_end(&self, id: &str) -> Removal {
+        let mut removal = None;
+        until("a removal ends", async || {
+            let looked = self.api().removal(id).await.expect("a removal");
+            let over = matches!(looked.state, RemovalState::Done | RemovalState::Failed);
+            removal = Some(looked);
+            over
+        })
+        .await;
+        removal.expect("it was looked at")
     }
 
     /// Looks at a session.

@@ -221,6 +221,12 @@ impl World {
         self.state().join("dial").join(session.to_string())
     }
 
+    /// Where the files of a user of a world with sandboxes are.
+    #[must_use]
+    pub fn home_of(&self, user: &str) -> PathBuf {
+        self.state().join("volumes").join(UserId::new(ISSUER, user).expect("a user").key())
+    }
+
     /// The gateway's client address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -380,6 +386,17 @@ impl World {
     pub async fn forgets_the_session(&self, session: SessionId) {
         assert!(self.gateway.is_none(), "the store is somebody's");
         clock::forget(&self.shared.store_at(), session).await;
+    }
+
+    /// Has a session that ended be one that is about to start, while no gateway runs.
+    pub async fn begins_the_session_again(&self, session: SessionId) {
+        assert!(self.gateway.is_none(), "the store is somebody's");
+        clock::begin_again(&self.shared.store_at(), session).await;
+    }
+
+    /// What the audit has about users, oldest first: who did what.
+    pub async fn audit_of_users(&self) -> Vec<(String, String)> {
+        clock::audit(&self.shared.store_at(), "user.%").await
     }
 
     /// Lets time pass for the gateway's store, while no gateway runs.

@@ -46,6 +46,9 @@ impl Bridge {
                 self.output.repainted();
             }
         }
+        for wrong in self.place.secrets.expire(now) {
+            self.log.add(LogSource::Bridge, wrong);
+        }
         if let Some(trouble) = self.output.history.take_trouble() {
             self.log.add(LogSource::Bridge, trouble);
         }
@@ -132,6 +135,7 @@ impl Bridge {
             linked.map(|link| link.heard + SILENCE_SECONDS * 1000),
             linked.and(Some(self.stats_at)),
             linked.and(self.log.due()),
+            self.place.secrets.due(),
             Some(self.read_at).filter(|at| *at > now),
         ];
         let due = all.into_iter().flatten().min().unwrap_or(u64::MAX);

@@ -26,7 +26,7 @@ impl Bridge {
                 self.board.clear(&mut self.input, &mut self.output);
                 self.link = Some(Link::new(linked.socket, now));
                 if let Some(secrets) = &linked.secrets {
-                    for wrong in self.place.secrets.replace(secrets) {
+                    for wrong in self.place.secrets.replace(secrets, linked.overlap_ms, now) {
                         self.log.add(LogSource::Bridge, wrong);
                     }
                 }
@@ -114,8 +114,8 @@ impl Bridge {
             ToBridge::Close { channel, drop_input } => {
                 self.board.close(channel, drop_input, &mut self.input, &mut self.output);
             }
-            ToBridge::Secrets { secrets } => {
-                for wrong in self.place.secrets.write(&secrets) {
+            ToBridge::Secrets { secrets, overlap_ms } => {
+                for wrong in self.place.secrets.write(&secrets, overlap_ms, now) {
                     self.log.add(LogSource::Bridge, wrong);
                 }
             }

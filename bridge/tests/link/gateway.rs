@@ -51,6 +51,7 @@ pub struct Gateway {
     bridge: Child,
     program: Program,
     pub secrets: Vec<Secret>,
+    pub overlap_ms: u64,
     pub orphan_seconds: u64,
 }
 
@@ -105,7 +106,16 @@ impl Gateway {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        Self { home, session, door, bridge, program, secrets: vec![], orphan_seconds: 60 }
+        Self {
+            home,
+            session,
+            door,
+            bridge,
+            program,
+            secrets: vec![],
+            overlap_ms: 0,
+            orphan_seconds: 60,
+        }
     }
 
     /// Waits for the next dial, and lets it prove itself; `greet` is still to come.
@@ -155,8 +165,13 @@ impl Gateway {
         let program = self.program.clone();
         let secrets = self.secrets.clone();
         let orphan_seconds = self.orphan_seconds;
-        let welcome =
-            ToBridge::Welcome { program, secrets: Some(secrets), orphan_seconds, can: vec![] };
+        let welcome = ToBridge::Welcome {
+            program,
+            secrets: Some(secrets),
+            overlap_ms: self.overlap_ms,
+            orphan_seconds,
+            can: vec![],
+        };
         link.says(&welcome).await;
     }
 

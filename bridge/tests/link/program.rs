@@ -29,6 +29,34 @@ async fn it_gets_its_secrets_and_its_motd_and_nothing_of_the_bridges_environment
 }
 
 #[tokio::test]
+async fn a_replaced_secret_stays_beside_the_new_one_for_its_overlap_over_a_new_link() {
+    let text = "shows() { cat secrets/*; echo; }; \
+                until grep -q two secrets/key; do sleep 0.01; done; shows; \
+                until grep -q three secrets/key; do sleep 0.01; done; shows; \
+                while [ -e secrets/key.previous ]; do sleep 0.01; done; shows";
+    let mut gateway = Gateway::start(script(text));
+    let key = |value: &str| Secret {
+        name: "key".into(),
+        value: Opaque(value.as_bytes().to_vec()),
+        env: None,
+    };
+    (gateway.secrets, gateway.overlap_ms) = (vec![key("one.")], 3_600_000);
+    let mut link = gateway.linked().await;
+    let mut client = Client::driver();
+    let opened = link.opens(1, &client).await;
+    let newer = ToBridge::Secrets { secrets: vec![key("two.")], overlap_ms: 3_600_000 };
+    link.says(&newer).await;
+    client.sees(&mut link, opened, "two.one.\r\n").await;
+    drop(link);
+    // A version that came while there was no link, and an overlap that ends.
+    (gateway.secrets, gateway.overlap_ms) = (vec![key("three.")], 1_000);
+    let mut link = gateway.linked().await;
+    let opened = link.opens(1, &client).await;
+    client.sees(&mut link, opened, "three.two.\r\n").await;
+    client.sees(&mut link, opened, "three.two.\r\nthree.\r\n").await;
+}
+
+#[tokio::test]
 async fn a_program_by_lines_answers_and_its_stderr_goes_to_the_log_and_into_its_end() {
     let text = "while read line; do echo \"{$line}\"; echo \"heard $line\" >&2; done; exit 3";
     let gateway = Gateway::start(Program { mode: Mode::Lines, ..script(text) });

@@ -98,6 +98,43 @@ pub enum OfGateway {
         get-my-token | shellgate login --token-stdin"
     )]
     Login(Login),
+    /// Do something with a user, for operators
+    User {
+        #[command(subcommand)]
+        command: User,
+    },
+}
+
+/// What is done with a user.
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Remove a user: end their sessions, delete their files and what is stored of them
+    ///
+    /// It goes on when you leave, and when the gateway restarts; say it again to see how far it is, or
+    /// to have one that failed tried again. Meanwhile the user gets no session. Their secrets are not
+    /// the gateway's to delete, and whether they may sign in is for their issuer to say.
+    #[command(after_help = "Example:\n  \
+        shellgate user remove --issuer https://login.example.org --user ada")]
+    Remove(RemoveUser),
+}
+
+#[derive(Debug, Args)]
+pub struct RemoveUser {
+    /// Who vouches for the user, as `shellgate ls --all -o json` has it
+    #[arg(long)]
+    pub issuer: String,
+    /// The user, by the issuer's name for them
+    #[arg(long, alias = "subject")]
+    pub user: String,
+    /// Don't ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Don't wait until it is done
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How to print what came of it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]

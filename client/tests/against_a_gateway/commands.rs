@@ -126,6 +126,40 @@ async fn stopping_asks_first() {
 }
 
 #[tokio::test]
+async fn removing_a_user_asks_first_and_tells_what_came_of_it() {
+    let gateway = Gateway::start().await;
+    let removal = |state: &str, failure: Option<&str>| {
+        json!({ "id": "3f2a", "issuer": "https://i", "user": "ada", "state": state,
+                "failure": failure, "asked_by": "root of https://i",
+                "asked_at": "2026-01-02T03:00:00Z" })
+    };
+    let command = ["user", "remove", "--issuer", "https://i", "--user", "ada"];
+    let with = |more: &[&'static str]| [&command, more].concat();
+    let (status, _, error) = says(&gateway, &command).await;
+    assert!(status == 64 && error.contains("say --yes"), "{status} {error}");
+    assert!(gateway.state().requests.is_empty());
+    gateway.state().answers = vec![("/v1/removals", 202, removal("done", None))];
+    let (status, said, _) = says(&gateway, &with(&["--yes"])).await;
+    assert_eq!((status, said.as_str()), (0, "ada of https://i: removed\n"));
+    let (method, path, body) = gateway.state().requests[0].clone();
+    assert_eq!((method.as_str(), path.as_str()), ("POST", "/v1/removals"));
+    let asked: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(asked, json!({ "issuer": "https://i", "user": "ada" }));
+    // It is under way, and fails while it is followed.
+    let failed = removal("failed", Some("EFS says no"));
+    gateway.state().answers = vec![
+        ("/v1/removals/", 200, failed),
+        ("/v1/removals", 202, removal("deleting_files", None)),
+    ];
+    let (status, said, error) = says(&gateway, &with(&["--yes"])).await;
+    assert_eq!((status, said.as_str()), (1, ""), "{error}");
+    assert!(error.contains("their files are being deleted") && error.contains("EFS says no"));
+    let (status, said, _) = says(&gateway, &with(&["--yes", "--no-wait", "-o", "json"])).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, &said["state"]), (0, &json!("deleting_files")));
+}
+
+#[tokio::test]
 async fn one_that_cannot_be_stopped_keeps_nobody_from_stopping_the_next() {
     let gateway = Gateway::start().await;
     let id = gateway.state().id.to_string();

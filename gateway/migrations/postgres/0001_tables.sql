@@ -62,6 +62,15 @@ CREATE TABLE audit (
 CREATE INDEX audit_session ON audit (session, at_ms);
 CREATE INDEX audit_time ON audit (at_ms);
 
+-- Users who are being removed, or were: the newest removal of each. What only the removal itself reads
+-- stands in `removal`, as JSON.
+CREATE TABLE removals (
+    user_key TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    removal  TEXT NOT NULL,
+    -- While there is none the user gets no new session.
+    ended_ms BIGINT
+);
+
 -- The gateway that had the store last: a name that is new with each start. One row.
 CREATE TABLE holder (
     one     INTEGER NOT NULL PRIMARY KEY DEFAULT 1 CHECK (one = 1),

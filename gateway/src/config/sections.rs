@@ -204,6 +204,9 @@ section! {
         /// How old what was read may be, and how often a running session's secrets are looked at: a new
         /// version reaches it within this time.
         max_age: Period = Period::mins(1), in Period::secs(1)..=Period::hours(1);
+        /// How long a running session keeps the value that a new version replaced, as the file
+        /// `NAME.previous` beside it. "0s" keeps none.
+        overlap: Period = Period::mins(10), in Period::millis(0)..=Period::hours(24);
     }
 }
 

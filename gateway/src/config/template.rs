@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use shellgate_protocol::client_leg::Mode;
+use shellgate_protocol::link_leg::PREVIOUS_SUFFIX;
 
 use super::reader::{Context, Reader, section};
 use super::sections::TaskLimits;
@@ -79,6 +80,10 @@ pub struct SecretUse {
     pub env: Option<String>,
 }
 
+/// Secrets that one template may ask for: so many fit into one control message, as long as they may
+/// be together.
+pub(crate) const SECRETS_MAX: usize = 64;
+
 /// Whether a text can be the name of a variable.
 fn is_variable_name(name: &str) -> bool {
     let mut bytes = name.bytes();
@@ -91,6 +96,7 @@ fn is_variable_name(name: &str) -> bool {
 fn is_secret_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && !name.starts_with('.')
+        && !name.ends_with(PREVIOUS_SUFFIX)
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
 }
 
@@ -134,8 +140,8 @@ impl Setting for Variables {
 
 impl Setting for SecretUse {
     fn allowed() -> String {
-        "a secret's name (1 to 64 letters, digits, _, - and ., not beginning with a dot), or \
-         { name = \"…\", env = \"VARIABLE\" }"
+        "a secret's name (1 to 64 letters, digits, _, - and ., not beginning with a dot \
+         nor ending with .previous), or { name = \"…\", env = \"VARIABLE\" }"
             .into()
     }
 
@@ -260,6 +266,10 @@ fn check(table: &Reader<'_>, template: &Template) {
         && motd.chars().any(|c| c.is_control() && c != '\n')
     {
         table.fault("motd", "it has control characters in it", "printable text and line ends");
+    }
+    if template.secrets.len() > SECRETS_MAX {
+        let wrong = format!("it asks for {}", template.secrets.len());
+        table.fault("secrets", wrong, format!("up to {SECRETS_MAX} secrets"));
     }
     let mut variables: Vec<&str> = template.env.0.keys().map(String::as_str).collect();
     let mut names = Vec::new();

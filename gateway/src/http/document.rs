@@ -14,7 +14,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{attach, sessions};
+use super::{attach, removals, sessions};
 use crate::core::Core;
 use crate::refusal::Problem;
 
@@ -64,9 +64,12 @@ pub fn api() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
     let (routes, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(sessions::routes())
         .merge(attach::routes())
+        .merge(removals::routes())
         .routes(routes!(openapi))
         .split_for_parts();
-    for path in document.paths.paths.values_mut() {
+    let of_sessions =
+        document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/v1/sessions"));
+    for (_, path) in of_sessions {
         // All that is in one of them may be left out, and so may the body itself.
         let body = path.post.as_mut().and_then(|operation| operation.request_body.as_mut());
         if let Some(RefOr::T(body)) = body {
@@ -142,10 +145,12 @@ mod tests {
             [
                 "delete /v1/sessions/{id}",
                 "get /v1/openapi.json",
+                "get /v1/removals/{id}",
                 "get /v1/sessions",
                 "get /v1/sessions/{id}",
                 "get /v1/sessions/{id}/attach",
                 "get /v1/sessions/{id}/events",
+                "post /v1/removals",
                 "post /v1/sessions",
                 "post /v1/sessions/{id}/tickets",
             ]
@@ -225,13 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn no_body_has_to_be_sent() {
+    fn no_body_about_sessions_has_to_be_sent() {
         let document = document();
         let bodies = operations(&document)
             .into_iter()
             .filter_map(|(path, _, operation)| Some((path, operation.get("requestBody")?)));
         let required: Vec<_> = bodies.map(|(path, body)| (path, &body["required"])).collect();
-        let no = &Value::Bool(false);
-        assert_eq!(required, [("/v1/sessions", no), ("/v1/sessions/{id}/tickets", no)]);
+        let (no, yes) = (&Value::Bool(false), &Value::Bool(true));
+        let expected =
+            [("/v1/removals", yes), ("/v1/sessions", no), ("/v1/sessions/{id}/tickets", no)];
+        assert_eq!(required, expected);
     }
 }

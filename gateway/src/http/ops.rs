@@ -68,5 +68,26 @@ async fn metrics(State(core): State<Arc<Core>>) -> Response {
          shellgate_connections {}\n",
         taken.connections
     );
+    let usage = core.room.usage();
+    if !usage.is_empty() {
+        text.push_str(
+            "# HELP shellgate_access_points Access points of a file system, which takes about 10,000.\n\
+             # TYPE shellgate_access_points gauge\n",
+        );
+    }
+    for of in &usage {
+        let (id, count) = (&of.file_system, of.access_points);
+        let _ = writeln!(text, "shellgate_access_points{{file_system=\"{id}\"}} {count}");
+    }
+    if !usage.is_empty() {
+        text.push_str(
+            "# HELP shellgate_file_system_bytes What a file system holds, as it was metered last.\n\
+             # TYPE shellgate_file_system_bytes gauge\n",
+        );
+    }
+    for of in &usage {
+        let (id, bytes) = (&of.file_system, of.bytes);
+        let _ = writeln!(text, "shellgate_file_system_bytes{{file_system=\"{id}\"}} {bytes}");
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

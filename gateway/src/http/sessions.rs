@@ -160,6 +160,10 @@ async fn create(
     body: Body<NewSession>,
 ) -> Result<Response, Refusal> {
     let wanted = body_or_default(&headers, body)?;
+    let removal = core.store.removal(&identity.user.key()).await?;
+    if removal.is_some_and(|removal| removal.hinders()) {
+        return Err(Refusal::BeingRemoved(identity.user));
+    }
     if let Some(name) = &wanted.name {
         check_name(name)?;
         if let Some(record) = core.store.find_by_name(&identity.user, name).await? {

@@ -70,7 +70,7 @@ impl Store {
     }
 
     /// Forgets what is older than it needs to be: expired tickets, sessions that ended before
-    /// `ended_before_ms`, audit entries likewise.
+    /// `ended_before_ms`, audit entries and removals likewise.
     ///
     /// # Errors
     /// Where the store fails.
@@ -78,6 +78,7 @@ impl Store {
         for (sql, before) in [
             ("DELETE FROM tickets WHERE expires_ms < $1", now_ms),
             ("DELETE FROM sessions WHERE state = 'ended' AND ended_ms < $1", ended_before_ms),
+            ("DELETE FROM removals WHERE ended_ms < $1", ended_before_ms),
             ("DELETE FROM audit WHERE at_ms < $1", ended_before_ms),
         ] {
             self.run(Statement::new(sql).whole(before)).await?;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use shellgate_gateway::audit::Entry;
 use shellgate_gateway::auth::ticket::{Ticket, TicketGrant};
 use shellgate_gateway::auth::{Identity, Scopes};
+use shellgate_gateway::removal::{Removal, Step};
 use shellgate_gateway::session::{LinkId, State};
 use shellgate_gateway::store::{Page, StoreError};
 use shellgate_infra::volumes::VolumeRef;
@@ -207,6 +208,48 @@ pub async fn what_is_old_is_forgotten_and_the_rest_is_kept(place: &Place) {
     assert_eq!(store.screen(id).await.unwrap().as_deref(), Some(&b"\x1b[1mlast\0"[..]));
     assert_eq!(store.unended().await.unwrap().len(), 1);
     store.check().await.unwrap();
+}
+
+pub async fn a_user_has_one_removal_at_a_time_and_then_nothing_but_a_uid(place: &Place) {
+    let store = place.open().await;
+    let (ada, root, range) = (user("ada"), user("root"), 10_000..=10_010);
+    let removal = |asked_ms| Removal {
+        user: ada.clone(),
+        asked_by: root.clone(),
+        asked_ms,
+        step: Step::Sessions,
+        attempt: 1,
+        failure: None,
+        given_up: false,
+        ended_ms: None,
+    };
+    assert!(!store.knows(&ada).await.unwrap());
+    let uid = store.uid(&ada.key(), &range).await.unwrap();
+    let mut ended = session(&ada, None);
+    (ended.life.state, ended.ended_ms) = (State::Ended, Some(1));
+    let others = session(&user("grace"), None);
+    for record in [&ended, &others] {
+        store.insert(record).await.unwrap();
+        store.save(record).await.unwrap();
+    }
+    assert!(store.knows(&ada).await.unwrap());
+    assert!(store.begin_removal(&removal(1)).await.unwrap());
+    assert!(!store.begin_removal(&removal(2)).await.unwrap(), "one is under way");
+    let mut under_way = store.unended_removals().await.unwrap().remove(0);
+    assert_eq!(under_way, removal(1));
+    store.forget(&ada).await.unwrap();
+    assert!(!store.knows(&ada).await.unwrap());
+    assert!(store.find(others.id).await.unwrap().is_some());
+    (under_way.step, under_way.ended_ms) = (Step::Done, Some(3));
+    assert!(store.save_removal(&under_way).await.unwrap());
+    assert!(!store.save_removal(&removal(1)).await.unwrap(), "it is over");
+    assert_eq!(store.unended_removals().await.unwrap(), []);
+    assert_eq!(store.removal(&ada.key()).await.unwrap(), Some(under_way));
+    assert_eq!(store.uid(&ada.key(), &range).await.unwrap(), uid);
+    assert_ne!(store.uid("somebody else", &range).await.unwrap(), uid);
+    assert!(store.begin_removal(&removal(4)).await.unwrap(), "the user has come back");
+    store.sweep(5, 5).await.unwrap();
+    assert_eq!(store.removal(&ada.key()).await.unwrap(), Some(removal(4)), "it is not over");
 }
 
 pub async fn a_store_that_was_closed_says_so(place: &Place) {

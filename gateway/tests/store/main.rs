@@ -83,5 +83,6 @@ in_each! {
     many_new_users_at_once_have_a_uid_each,
     where_files_are_is_decided_once,
     what_is_old_is_forgotten_and_the_rest_is_kept,
+    a_user_has_one_removal_at_a_time_and_then_nothing_but_a_uid,
     a_store_that_was_closed_says_so,
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use shellgate_infra::compute::{Compute, TaskRef, TaskSpec};
-use shellgate_infra::secrets::Secrets;
+use shellgate_infra::secrets::{SecretError, Secrets};
 use shellgate_infra::volumes::{VolumeKey, VolumeRef, Volumes};
 
 /// What a task is given to end by itself.
@@ -195,4 +195,21 @@ pub async fn a_change_is_seen_by_the_next_read(
     let after = soon("secrets", secrets.read(user, &names)).await.expect("secrets");
     assert_eq!((before.len(), after.len()), (1, 1));
     assert!(before[0].value != after[0].value && before[0].version != after[0].version);
+}
+
+/// Values that are too much for one session together are refused, in words that say which and how
+/// much, and none of them is given. Each of these names alone is fine.
+pub async fn what_is_too_large_together_is_refused(
+    secrets: &impl Secrets,
+    user: &str,
+    names: &[String],
+) {
+    let refused = soon("secrets", secrets.read(user, names)).await.expect_err("too much");
+    let words = refused.to_string();
+    assert!(matches!(refused, SecretError::TooLarge(_)), "{words}");
+    assert!(words.contains("128 KiB") && names.iter().all(|name| words.contains(name)), "{words}");
+    for name in names {
+        let one = soon("a secret", secrets.read(user, std::slice::from_ref(name))).await;
+        assert_eq!(one.expect("a secret").len(), 1);
+    }
 }

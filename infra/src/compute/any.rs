@@ -6,7 +6,7 @@ use std::time::Duration;
 #[cfg(feature = "aws")]
 use super::ecs::Ecs;
 use super::sandbox::Sandbox;
-use super::{Compute, ComputeError, TaskEnd, TaskName, TaskRef, TaskSpec};
+use super::{Compute, ComputeError, Emptying, TaskEnd, TaskName, TaskRef, TaskSpec};
 
 /// One of the kinds.
 #[derive(Debug, Clone)]
@@ -48,6 +48,10 @@ impl Compute for AnyCompute {
 
     async fn address(&self, task: &TaskRef) -> Result<Option<IpAddr>, ComputeError> {
         each!(self, of => of.address(task).await)
+    }
+
+    async fn empty(&self, what: &Emptying) -> Result<(), ComputeError> {
+        each!(self, of => of.empty(what).await)
     }
 
     async fn forget(&self, name: &TaskName) -> Result<(), ComputeError> {

@@ -29,12 +29,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_sdk_ecs::types::Task;
 
 use self::calls::Calls;
-use self::definition::{Definition, Family};
+use self::definition::Definition;
 use self::families::Families;
-use self::run::Run;
+use self::run::{Order, Run};
 use self::watch::{Sight, Waiting, Watch};
 use crate::aws::{Aws, AwsError, AwsErrorKind, again};
-use crate::compute::{Capacity, Compute, ComputeError, TaskEnd, TaskName, TaskRef, TaskSpec};
+use crate::compute::{
+    Capacity, Compute, ComputeError, Emptying, TaskEnd, TaskName, TaskRef, TaskSpec,
+};
 
 pub use self::config::{Architecture, EcsConfig, Pace, Rate, Rates};
 pub use self::preflight::Preflight;
@@ -48,6 +50,8 @@ const DEFINITIONS_MAX: usize = 3;
 const CLEARING: Duration = Duration::from_secs(120);
 /// How long ECS may take to say what address a task has.
 const ADDRESS: Duration = Duration::from_secs(30);
+/// How long a task may take to empty a volume: EFS deletes some hundred files a second.
+const EMPTIED: Duration = Duration::from_secs(6 * 3600);
 /// What a task says it was stopped by.
 const REASON: &str = "stopped by its gateway";
 
@@ -121,7 +125,7 @@ impl Ecs {
 impl Compute for Ecs {
     async fn start(&self, spec: &TaskSpec) -> Result<TaskRef, ComputeError> {
         let definition = Definition::of(&self.0.config, &self.0.region, spec)?;
-        let family = definition.family(&self.0.config)?;
+        let order = Order::of(spec)?;
         let may_pass = |error: &ComputeError| match error {
             ComputeError::Failed(_) => true,
             // What Spot has not now it may not have for hours.
@@ -129,12 +133,13 @@ impl Compute for Ecs {
             ComputeError::Unavailable(_)
             | ComputeError::BadSpec(_)
             | ComputeError::Changed(_)
+            | ComputeError::NotEmptied(_)
             // Tried again where that can help, call by call.
             | ComputeError::Aws(_)
             | ComputeError::Io { .. } => false,
         };
-        again(self.0.config.pace.patience, || self.0.start(&definition, &family, spec), may_pass)
-            .await
+        let patience = self.0.config.pace.patience;
+        again(patience, || self.0.begin(&definition, &order), may_pass).await
     }
 
     async fn stop(&self, task: &TaskRef, grace: Duration) -> Result<(), ComputeError> {
@@ -188,23 +193,41 @@ impl Compute for Ecs {
         }
     }
 
+    async fn empty(&self, what: &Emptying) -> Result<(), ComputeError> {
+        let definition = Definition::of_emptying(&self.0.config, &self.0.region, what)?;
+        let task = self.0.begin(&definition, &Order::of_emptying(what)).await?;
+        let failed = |why: &str| {
+            ComputeError::NotEmptied(format!("the task {} has not emptied it: {why}", task.name()))
+        };
+        let Ok(end) = tokio::time::timeout(EMPTIED, self.waiting(&task)?.end()).await else {
+            self.stop(&task, Duration::ZERO).await?;
+            return Err(failed("it has taken too long and was stopped"));
+        };
+        let end = end?;
+        match end.exit_code {
+            Some(0) => Ok(()),
+            Some(_) | None => Err(failed(&end.evidence)),
+        }
+    }
+
     async fn forget(&self, _: &TaskName) -> Result<(), ComputeError> {
         Ok(())
     }
 }
 
 impl Inner {
-    async fn start(
+    /// Asks for a task, and sees to its definition before.
+    async fn begin(
         &self,
         definition: &Definition,
-        family: &Family,
-        spec: &TaskSpec,
+        order: &Order<'_>,
     ) -> Result<TaskRef, ComputeError> {
+        let family = definition.family(&self.config)?;
         for _ in 0..DEFINITIONS_MAX {
-            self.families.ensure(definition, family).await?;
-            match self.run(family, spec).await? {
+            self.families.ensure(definition, &family).await?;
+            match self.run(&family, order).await? {
                 Run::Task(task) => return Ok(task),
-                Run::NoDefinition => self.families.forget(family),
+                Run::NoDefinition => self.families.forget(&family),
             }
         }
         Err(ComputeError::Failed(format!(

@@ -35,7 +35,9 @@ use self::cgroup::Cgroups;
 use self::preflight::Plan;
 use self::process::{Process, Watch};
 use self::record::{Record, Records, io_error};
-use crate::compute::{Compute, ComputeError, DialRoute, TaskEnd, TaskName, TaskRef, TaskSpec};
+use crate::compute::{
+    Compute, ComputeError, DialRoute, Emptying, TaskEnd, TaskName, TaskRef, TaskSpec,
+};
 use crate::volumes::VolumeRef;
 
 pub use self::cgroup::Resource;
@@ -382,6 +384,10 @@ impl Compute for Sandbox {
 
     async fn address(&self, _: &TaskRef) -> Result<Option<IpAddr>, ComputeError> {
         Ok(None)
+    }
+
+    async fn empty(&self, what: &Emptying) -> Result<(), ComputeError> {
+        Err(ComputeError::BadSpec(format!("no sandbox mounts the volume {:?}", what.volume)))
     }
 
     async fn forget(&self, name: &TaskName) -> Result<(), ComputeError> {

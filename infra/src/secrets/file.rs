@@ -20,7 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{NAME_MAX, SecretError, SecretValue, Secrets, VALUE_MAX, is_name};
+use super::{NAME_MAX, SecretError, SecretValue, Secrets, VALUE_MAX, bounded, is_name};
 
 /// The whole file, in bytes.
 const FILE_MAX: u64 = 1 << 20;
@@ -228,7 +228,7 @@ impl Secrets for FileSecrets {
         let contents = tokio::task::spawn_blocking(move || secrets.contents()).await;
         let contents =
             contents.unwrap_or_else(|e| Err(self.failed("read")(io::Error::other(e))))?;
-        Ok(names.iter().filter_map(|name| contents.get(user, name)).collect())
+        bounded(names.iter().filter_map(|name| contents.get(user, name)).collect())
     }
 }
 

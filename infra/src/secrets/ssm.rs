@@ -14,13 +14,13 @@ use aws_sdk_ssm::types::Parameter;
 use tokio::time::Instant;
 
 use self::kept::{Fault, Kept, Next};
-use super::{SecretError, SecretValue, Secrets, VALUE_MAX, is_name};
+use super::{SecretError, SecretValue, Secrets, VALUE_MAX, bounded, is_name};
 use crate::aws::{self, Aws, AwsError};
 use crate::slots::Slots;
 
 /// Paths whose secrets are kept: the shared one, and those of as many users.
 const PATHS: usize = 1024;
-/// The values of one path together, in bytes: more than a bridge takes at once.
+/// The values of one path together, in bytes: more than one read may give.
 const PATH_MAX: usize = 256 << 10;
 /// Secrets of one answer, the most that SSM gives.
 const PAGE: i32 = 10;
@@ -191,6 +191,8 @@ impl Secrets for SsmSecrets {
             self.values(format!("{prefix}/users/{user}"), "own:"),
             self.values(format!("{prefix}/shared"), "shared:"),
         )?;
-        Ok(names.iter().filter_map(|name| own.get(name).or(shared.get(name)).cloned()).collect())
+        bounded(
+            names.iter().filter_map(|name| own.get(name).or(shared.get(name)).cloned()).collect(),
+        )
     }
 }

@@ -3,7 +3,7 @@
 use super::directory::DirectoryVolumes;
 #[cfg(feature = "aws")]
 use super::efs::EfsVolumes;
-use super::{Removal, VolumeError, VolumeKey, VolumeRef, Volumes};
+use super::{Removal, Usage, VolumeError, VolumeKey, VolumeRef, Volumes};
 
 /// One of the kinds.
 #[derive(Debug)]
@@ -24,6 +24,21 @@ macro_rules! each {
             Self::Efs($of) => $done,
         }
     };
+}
+
+impl AnyVolumes {
+    /// How full the file systems are that hold them; none where they are on this machine, whose
+    /// operator sees that anyway.
+    ///
+    /// # Errors
+    /// Where their provider can't be asked.
+    pub async fn usage(&self) -> Result<Vec<Usage>, VolumeError> {
+        match self {
+            Self::Directory(_) => Ok(Vec::new()),
+            #[cfg(feature = "aws")]
+            Self::Efs(of) => of.usage().await,
+        }
+    }
 }
 
 impl Volumes for AnyVolumes {

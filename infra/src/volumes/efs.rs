@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use self::access_point::{AccessPoints, Lead, client_token};
 use self::listing::FileSystem;
-use super::{Removal, VolumeError, VolumeKey, VolumeRef, Volumes};
+use super::{Removal, Usage, VolumeError, VolumeKey, VolumeRef, Volumes};
 use crate::aws::{self, Aws, again};
 use crate::slots::Slots;
 
@@ -41,17 +41,6 @@ pub struct EfsConfig {
     pub root: String,
     /// How long it is tried to get a home while AWS does not answer as it should.
     pub patience: Duration,
-}
-
-/// What a file system holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Usage {
-    /// `fs-…`.
-    pub file_system: String,
-    /// As EFS metered it last, which may be hours ago.
-    pub bytes: u64,
-    /// All of them, also those that are not homes. EFS takes 10,000 unless it has been asked for more.
-    pub access_points: usize,
 }
 
 /// An access point per key, on one of several file systems.
@@ -195,6 +184,16 @@ impl EfsVolumes {
         }
     }
 
+    /// Whether what was seen before is there, where the caller knows none: it may have been removed
+    /// since by somebody else.
+    async fn is_still_there(&self, key: &VolumeKey, seen: &VolumeRef) -> Result<bool, VolumeError> {
+        match self.look_at(key, seen).await {
+            Ok(_) => Ok(true),
+            Err(VolumeError::Gone(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The home of a key of which the caller knows none: one that was made before, else a new one.
     async fn find_or_make(&self, key: &VolumeKey, uid: u32) -> Result<VolumeRef, VolumeError> {
         let mut order = Vec::with_capacity(self.file_systems.len());
@@ -254,17 +253,12 @@ impl Volumes for EfsVolumes {
         let slot = self.homes.slot(key);
         let mut seen = slot.lock().await;
         let home = match (known, seen.as_ref()) {
-            (None, Some(seen)) => seen.clone(),
-            (None, None) => {
-                let may_pass = |error: &VolumeError| match error {
-                    VolumeError::Aws(error) => error.is_retryable(),
-                    VolumeError::Unsafe(_)
-                    | VolumeError::Gone(_)
-                    | VolumeError::Full(_)
-                    | VolumeError::Io { .. } => false,
-                };
+            (None, Some(home)) if self.is_still_there(key, home).await? => home.clone(),
+            (None, _) => {
                 // What was made before an answer was lost is found by its client token.
-                let home = again(self.patience, || self.find_or_make(key, uid), may_pass).await?;
+                let home =
+                    again(self.patience, || self.find_or_make(key, uid), VolumeError::is_retryable)
+                        .await?;
                 *seen = Some(home.clone());
                 home
             }

@@ -7,6 +7,7 @@
 
 mod contract;
 mod definitions;
+mod emptying;
 mod life;
 mod place;
 mod refusals;

@@ -98,8 +98,21 @@ async fn a_home_that_is_known_is_looked_at_once() {
     for known in [Some(&home), None, Some(&home)] {
         assert_eq!(volumes.ensure(&key("ada"), UID, known).await.unwrap(), home);
     }
-    assert_eq!(place.cloud.faults().calls(DESCRIBE).len(), looks + 1);
+    // Once more for who did not know it: it might have been removed since.
+    assert_eq!(place.cloud.faults().calls(DESCRIBE).len(), looks + 2);
     assert_eq!(place.cloud.faults().calls(CREATE).len(), 1);
+}
+
+#[tokio::test]
+async fn a_home_that_another_gateway_has_removed_is_not_given_again() {
+    let place = Place::with(1).await;
+    let (one, other) = (place.gateway(), place.gateway());
+    let home = one.ensure(&key("ada"), UID, None).await.unwrap();
+    assert_eq!(other.ensure(&key("ada"), UID, Some(&home)).await.unwrap(), home);
+    one.remove(&key("ada"), &home).await.unwrap();
+    let new = other.ensure(&key("ada"), UID, None).await.unwrap();
+    assert_ne!(new, home);
+    assert_eq!(one.ensure(&key("ada"), UID, None).await.unwrap(), new);
 }
 
 #[tokio::test]

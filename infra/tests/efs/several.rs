@@ -1,8 +1,8 @@
 //! Several file systems: homes spread over them, and no key has two.
 
 use shellgate_cloud::Fault;
-use shellgate_infra::volumes::efs::Usage;
-use shellgate_infra::volumes::{VolumeError, Volumes};
+
+use shellgate_infra::volumes::{Usage, VolumeError, Volumes};
 
 use crate::place::{CREATE, DESCRIBE, Place, UID, file_system, id, key};
 

@@ -81,4 +81,9 @@ async fn a_file_keeps_the_contract_of_secrets() {
         std::fs::write(&path, text.replace("\"b\"", "\"changed\"")).unwrap();
     })
     .await;
+    let value = "v".repeat(44 << 10);
+    std::fs::write(&path, format!("[shared]\nA = \"{value}\"\nB = \"{value}\"\nC = \"{value}\"\n"))
+        .unwrap();
+    let names = ["A", "B", "C"].map(str::to_owned);
+    conformance::what_is_too_large_together_is_refused(&secrets, "ada", &names).await;
 }

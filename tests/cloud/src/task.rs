@@ -56,6 +56,18 @@ impl Task {
     }
 }
 
+impl Task {
+    /// The arguments of its first container, where RunTask gave some.
+    #[must_use]
+    pub fn command(&self) -> Vec<String> {
+        let container = &self.definition["containerDefinitions"][0];
+        let overrides = self.overrides["containerOverrides"].as_array().into_iter().flatten();
+        let commands = overrides.filter(|o| o["name"] == container["name"]).map(|o| &o["command"]);
+        let words = commands.flat_map(|command| command.as_array().into_iter().flatten());
+        words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    }
+}
+
 /// How a task stops; what is `None` is ECS's own: told to by StopTask, or its container has ended.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Stop {

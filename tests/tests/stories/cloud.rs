@@ -1,5 +1,6 @@
 //! A gateway whose tasks, files and secrets are on AWS, and what goes wrong there.
 
+use shellgate_client::removal::RemovalState;
 use shellgate_client::session::Session;
 use shellgate_cloud::{Fault, Stop};
 use shellgate_protocol::client_leg::EndReason;
@@ -162,8 +163,95 @@ async fn a_newer_secret_reaches_a_program_that_runs() {
     let mut shell = world.user("ada").opens_a("agent").await;
     assert_eq!(shell.runs("cat /run/secrets/api-key").await, "the-first-key");
     world.keeps_a_secret("ada", "api-key", "the-second-key").await;
-    let waits = "until grep -q second /run/secrets/api-key; do sleep 0.1; done; cat /run/secrets/*";
+    let waits =
+        "until grep -q second /run/secrets/api-key; do sleep 0.1; done; cat /run/secrets/api-key";
     assert_eq!(shell.runs(waits).await, "the-second-key");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_removal_that_is_cut_off_at_any_step_leaves_no_file_and_no_way_to_one() {
+    let steps = [
+        ("ecs:RegisterTaskDefinition", Fault::Stall),
+        ("ecs:RunTask", Fault::Stall),
+        ("ecs:RunTask", Fault::StallAnswer),
+        ("elasticfilesystem:DeleteAccessPoint", Fault::Stall),
+        ("elasticfilesystem:DeleteAccessPoint", Fault::StallAnswer),
+    ];
+    let mut world = World::builder().on_aws().start().await;
+    for (number, (action, fault)) in steps.into_iter().enumerate() {
+        let (user, operator) = (world.user(&format!("user-{number}")), world.operator());
+        let mut shell = user.opens_a_shell().await;
+        let fills = "mkdir -p ~/a/b; echo >~/a/b/file; chmod 000 ~/a; ln -s / ~/l; ls ~ | wc -l";
+        assert_eq!(shell.runs(fills).await, "2");
+        assert_eq!(world.aws().homes().len(), number + 1);
+        let faults = world.aws().cloud().faults();
+        let calls = faults.calls(action).len();
+        faults.next(action, fault);
+        let asked = operator.asks_for_the_removal_of(&user).await;
+        faults.until_called(action, calls + 1).await;
+        world.kills_the_gateway().await;
+        world.starts_the_gateway_again().await;
+        let removal = operator.sees_the_removal_end(&asked.id).await;
+        assert_eq!((removal.state, removal.failure), (RemovalState::Done, None), "{action}");
+        let homes = world.aws().homes();
+        assert!(homes.len() == number + 1 && homes.values().all(|left| *left == 0), "{homes:?}");
+        let emptying = world.aws().tasks_of("removal-").await;
+        assert_eq!(emptying.len(), number + 1, "cut off in {action}");
+        assert_eq!(emptying[number].command(), ["empty", "/home/agent"]);
+        // It knows no session, and no gateway.
+        assert_eq!(emptying[number].environment().len(), 0);
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_that_could_not_empty_a_home_is_followed_by_another() {
+    let world = World::builder().on_aws().start().await;
+    let ada = world.user("ada");
+    let mut shell = ada.opens_a_shell().await;
+    assert_eq!(shell.runs("echo kept >~/file; cat ~/file").await, "kept");
+    shell.types("exit\n").await;
+    ada.sees_the_end_of(shell.session()).await;
+    world.aws().fails_the_next_task(Stop {
+        code: Some("TaskFailedToStart".to_owned()),
+        reason: Some(format!("CannotPullContainerError: pull image manifest {IMAGE}:story")),
+        ..Stop::default()
+    });
+    let asked = world.operator().asks_for_the_removal_of(&ada).await;
+    let mut told = None;
+    until("it says why it is tried again", async || {
+        told = world.operator().api().removal(&asked.id).await.expect("a removal").failure;
+        told.is_some()
+    })
+    .await;
+    assert!(told.as_ref().is_some_and(|told| told.contains(IMAGE)), "{told:?}");
+    let removal = world.operator().sees_the_removal_end(&asked.id).await;
+    assert_eq!((removal.state, removal.failure), (RemovalState::Done, None));
+    assert!(world.aws().homes().values().all(|left| *left == 0));
+    assert_eq!(world.aws().tasks_of("removal-").await.len(), 2);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn how_full_the_file_systems_are_is_among_the_metrics() {
+    let mut world = World::builder().on_aws().start().await;
+    let mut shell = world.user("ada").opens_a_shell().await;
+    assert_eq!(shell.runs("echo $((6 * 7))").await, "42");
+    // The first look comes with the start.
+    world.kills_the_gateway().await;
+    world.starts_the_gateway_again().await;
+    let metrics = format!("http://{}/metrics", world.admin_address());
+    until("a gateway has looked", async || {
+        let answer = reqwest::get(&metrics).await.expect("metrics");
+        let text = answer.text().await.expect("text");
+        let named = |name: &str, value: &str| {
+            let mut lines = text.lines().filter(|line| line.starts_with(name));
+            lines.any(|line| line.contains("{file_system=\"fs-") && line.ends_with(value))
+        };
+        named("shellgate_access_points", "} 1") && named("shellgate_file_system_bytes", "")
+    })
+    .await;
     world.stop().await;
 }
 

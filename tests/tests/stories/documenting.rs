@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shellgate_client::session::State;
+use shellgate_tests::issuer::ISSUER;
 use shellgate_tests::{User, World, documented, within};
 
 /// Where a web page of this gateway's lies.
@@ -144,6 +145,25 @@ async fn every_answer_is_one_that_the_document_declares() {
     ada.sees_the_end_of(id).await;
     answers(ask(&delete, &one), 200).await;
     answers(Asks::new(delete.clone(), one.clone(), &eve), 404).await;
+
+    // Removing.
+    let removals = "/v1/removals";
+    let whom = |user: &str| json!({ "issuer": ISSUER, "user": user });
+    let root = world.operator();
+    let asks = |body: &Value| Asks::new(post.clone(), removals, &root).json(body);
+    answers(ask(&post, removals).json(&whom("ada")), 403).await;
+    answers(asks(&whom("ada")).stranger(), 401).await;
+    answers(asks(&whom("nobody")), 404).await;
+    answers(asks(&json!({ "user": "ada" })), 400).await;
+    answers(asks(&whom("")), 400).await;
+    answers(Asks::new(post.clone(), removals, &root).body("text/plain", "{}".into()), 415).await;
+    let asked = answers(asks(&whom("ada")), 202).await;
+    let removal = format!("{removals}/{}", asked["id"].as_str().expect("an id"));
+    root.sees_the_removal_end(asked["id"].as_str().expect("an id")).await;
+    answers(Asks::new(get.clone(), removal.clone(), &root), 200).await;
+    answers(asks(&whom("ada")), 200).await;
+    answers(ask(&get, &removal), 403).await;
+    answers(Asks::new(get.clone(), format!("{removals}/none"), &root), 404).await;
 
     let provoked = [200, 201, 202, 400, 401, 403, 404, 405, 409, 413, 415, 426, 429];
     assert_eq!(seen, BTreeSet::from(provoked));

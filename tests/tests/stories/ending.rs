@@ -368,3 +368,33 @@ async fn whoever_has_stopped_a_session_is_not_given_it_by_its_name() {
     }
     world.stop().await;
 }
+
+#[tokio::test]
+async fn secrets_that_are_too_large_together_fail_a_start_in_words_and_leave_one_that_runs_alone() {
+    let names = ["first", "second", "third"];
+    let secrets = toml::Value::Array(names.iter().map(|name| (*name).into()).collect());
+    let builder = World::builder().set("templates.agent.secrets", secrets);
+    let world = builder.set("secrets.max_age", "1s").start().await;
+    let ada = world.user("ada");
+    world.keeps_a_secret("ada", "first", "small").await;
+    let mut runs = ada.opens_a("agent").await;
+    let attached = runs.times_attached();
+    // Only with the last of them is it too much.
+    for name in ["second", "third", "first"] {
+        world.keeps_a_secret("ada", name, &"v".repeat(44 << 10)).await;
+    }
+    let session = ada.asks_for_a("agent").await.id;
+    let ended = ada.sees_the_end_of(session).await.ended.expect("it has ended");
+    assert_eq!(ended.reason, EndReason::StartFailed);
+    assert!(ended.detail.is_some_and(|told| told.contains("too large together")));
+    let evidence = world.operator().looks_at(session).await.ended.expect("ended").evidence;
+    let evidence = evidence.unwrap_or_default();
+    assert!(
+        evidence.contains("128 KiB") && evidence.contains("first, second, third"),
+        "{evidence}"
+    );
+    world.hears_the_gateway_say("its secrets were not read again").await;
+    assert_eq!(runs.runs("cat /run/secrets/first").await, "small");
+    assert_eq!(runs.times_attached(), attached, "no link was cut");
+    world.stop().await;
+}

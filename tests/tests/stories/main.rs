@@ -20,6 +20,7 @@ mod lines;
 mod misbehaving;
 mod pasting;
 mod postgres;
+mod removing;
 mod restarting;
 mod returning;
 mod storing;

@@ -144,6 +144,31 @@ async fn a_faulty_file_of_secrets_and_a_template_that_is_gone_end_no_session_tha
 }
 
 #[tokio::test]
+async fn a_replaced_secret_is_good_for_its_overlap_whatever_becomes_of_the_gateway() {
+    let secrets = toml::Value::Array(vec!["api-key".into()]);
+    let builder = World::builder().set("templates.agent.secrets", secrets);
+    let builder = builder.set("secrets.max_age", "1s").set("secrets.overlap", "8s");
+    let mut world = builder.start().await;
+    world.keeps_a_secret("ada", "api-key", "the-first-key").await;
+    let mut shell = world.user("ada").opens_a("agent").await;
+    assert_eq!(shell.runs("ls /run/secrets").await, "api-key");
+    world.keeps_a_secret("ada", "api-key", "the-second-key").await;
+    let waits = "cd /run/secrets; until grep -q second api-key; do sleep 0.1; done; cat *.previous";
+    assert_eq!(shell.runs(waits).await, "the-first-key");
+    // Counted from after the replacement: never more than the overlap.
+    shell
+        .types("cd /run/secrets; SECONDS=0; while [ -e api-key.previous ]; do sleep 0.1; done; ")
+        .await;
+    shell.types("echo la''sted $((SECONDS >= 5)) $((SECONDS <= 15)) $(ls) $(cat *)\n").await;
+    let attached = shell.times_attached();
+    world.kills_the_gateway().await;
+    world.starts_the_gateway_again().await;
+    shell.stands_again(attached).await;
+    shell.shows("lasted 1 1 api-key the-second-key").await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_interrupted_takes_its_sandboxes_with_it_and_says_so() {
     let mut world = World::start().await;
     let mut shell = world.user("ada").opens_a_shell().await;

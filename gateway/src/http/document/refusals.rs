@@ -53,7 +53,9 @@ refusals! {
     NoSuchSession = 404, &[], "There is no such session, or it is somebody else's.";
     MethodNotAllowed = 405, ALLOW, "The path has no such method.";
     RequestTimeout = 408, &[], "It took too long to arrive or to be answered.";
-    SessionStopping = 409, RETRY_AFTER, "The session of that name is being stopped.";
+    SessionStopping = 409, RETRY_AFTER, "The session of that name is being stopped, or the user is being removed.";
+    NoSuchUser = 404, &[], "There is nothing of this user.";
+    NoSuchRemoval = 404, &[], "Nobody has asked for such a removal.";
     TooLarge = 413, &[], "The body is too large.";
     NotJson = 415, &[], "The body is not said to be JSON.";
     UpgradeRequired = 426, &[], "It opens no WebSocket.";

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt};
+use shellgate_infra::secrets::SecretError;
 use shellgate_protocol::CloseCode;
 use shellgate_protocol::client_leg::{EndReason, Phase};
 use shellgate_protocol::enrolment::Bytes32;
@@ -19,7 +20,7 @@ use crate::refusal::Refusal;
 use crate::relay::{Command, Down, Ended, News, Relay, Renewal, Setting};
 use crate::session::{Effect, Event, Exit, LastScreen, LinkId, Record, State};
 use crate::websocket::Socket;
-use crate::welcome::{Welcome, welcome};
+use crate::welcome::{Welcome, WelcomeError, welcome};
 
 /// How long a keeper waits for what a bridge is to be told, and hears nobody else. The bridge calls
 /// again.
@@ -66,6 +67,9 @@ impl Keeper {
             Ok(Ok(Welcome { message, read })) => {
                 (serde_json::to_string(&message).unwrap_or_default(), read)
             }
+            Ok(Err(WelcomeError::Secrets(error @ SecretError::TooLarge(_)))) => {
+                return Err(self.too_large(error.to_string()).await);
+            }
             Ok(Err(error)) => {
                 tracing::error!(session = %self.record.id, %error, "no welcome");
                 return Err(Turned::Later);
@@ -76,11 +80,8 @@ impl Keeper {
             }
         };
         if welcome.len() > CONTROL_LARGE_MAX {
-            let evidence = "its secrets are larger than one message to its task may be";
-            tracing::error!(session = %self.record.id, evidence);
-            self.record_mut().detail.evidence.get_or_insert(evidence.into());
-            self.step(Event::Stop(EndReason::StartFailed)).await;
-            return Err(Turned::Stale);
+            let evidence = "its program and secrets are larger than one message to its task may be";
+            return Err(self.too_large(evidence.into()).await);
         }
         match self.core.store.enrol(self.record.id, link, &key).await {
             Ok(true) => {}
@@ -97,6 +98,17 @@ impl Keeper {
         self.record_mut().pinned_key = Some(key);
         self.told_secrets(read.unwrap_or_default()).await;
         Ok(welcome)
+    }
+
+    /// What a bridge would have to be told is more than it takes: another try would not change that.
+    async fn too_large(&mut self, evidence: String) -> Turned {
+        tracing::error!(session = %self.record.id, evidence, "no welcome");
+        let detail = &mut self.record_mut().detail;
+        detail.evidence.get_or_insert(evidence);
+        let told = "its secrets are too large together; the gateway's operator can see which";
+        detail.told.get_or_insert(told.into());
+        self.step(Event::Stop(EndReason::StartFailed)).await;
+        Turned::Stale
     }
 
     pub(super) async fn linked(&mut self, link: LinkId, socket: Socket) {

@@ -67,7 +67,9 @@ impl Keeper {
         }
         let read = values.iter().map(Version::from).collect();
         // A relay that is too busy for it is told with the next look.
-        if line.commands.try_send(Command::Secrets(secrets(template, values))).is_ok() {
+        let overlap = self.core.config.secrets.overlap.get();
+        let newer = Command::Secrets { secrets: secrets(template, values), overlap };
+        if line.commands.try_send(newer).is_ok() {
             self.told_secrets(read).await;
         }
     }

@@ -87,6 +87,7 @@ impl Keeper {
             ComputeError::Unavailable(_)
             | ComputeError::Failed(_)
             | ComputeError::BadSpec(_)
+            | ComputeError::NotEmptied(_)
             | ComputeError::Aws(_)
             | ComputeError::Io { .. } => false,
         }

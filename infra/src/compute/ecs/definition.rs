@@ -17,13 +17,13 @@ use serde::Serialize;
 
 use super::config::{Architecture, EcsConfig};
 use super::size::{SECRETS_MIB, fargate_size, tmp_mib};
-use crate::compute::{ComputeError, DialRoute, TaskSpec};
+use crate::compute::{ComputeError, DialRoute, Emptying, Limits, TaskSpec};
 use crate::volumes::VolumeRef;
 
 /// The one container of a task.
 pub(super) const CONTAINER: &str = "bridge";
 /// Where a user's files are inside, and what their volume is called.
-const HOME: &str = "/home/agent";
+pub(super) const HOME: &str = "/home/agent";
 const HOME_VOLUME: &str = "home";
 /// Where secrets are written inside.
 const SECRETS: &str = "/run/secrets";
@@ -32,6 +32,8 @@ const SECRETS: &str = "/run/secrets";
 const LOG_BUFFER: &str = "4m";
 /// A definition may have 64 KiB in all; the rest of it needs far less than half.
 const AUTHORITIES_MAX: usize = 32 << 10;
+/// What a task that empties a volume may use: the smallest of Fargate's sizes. It waits for EFS.
+const EMPTYING: Limits = Limits { memory: 512 << 20, cpu_millis: 250, pids: 16, tmp: 1 << 20 };
 /// What follows a deployment's prefix in a family's name.
 const HASH_LEN: usize = 32;
 
@@ -77,33 +79,63 @@ impl Definition {
         spec: &TaskSpec,
     ) -> Result<Self, ComputeError> {
         let wrong = |what: String| Err(ComputeError::BadSpec(what));
-        let VolumeRef::AccessPoint { file_system, access_point, uid, gid } = &spec.volume else {
-            return wrong(format!("the files of a task on ECS are on EFS, not {:?}", spec.volume));
-        };
         let DialRoute::Network { url, authorities } = &spec.dial else {
             return wrong("a task on ECS dials by a network".to_owned());
         };
-        if *uid == 0 || *gid == 0 {
-            return wrong("a task never runs as root".to_owned());
-        }
         if authorities.len() > AUTHORITIES_MAX {
             return wrong(format!("certificates of more than {AUTHORITIES_MAX} bytes"));
         }
-        let (cpu, memory) = fargate_size(&spec.limits).map_err(ComputeError::BadSpec)?;
+        let environment = BTreeMap::from([
+            ("SHELLGATE_CA", authorities.clone()),
+            ("SHELLGATE_DIAL", url.clone()),
+        ]);
+        let template = Some(spec.template.clone());
+        Self::new(config, region, (&spec.volume, &spec.user), &spec.limits, environment, template)
+    }
+
+    /// The definition of a task that empties a volume.
+    pub(super) fn of_emptying(
+        config: &EcsConfig,
+        region: &str,
+        what: &Emptying,
+    ) -> Result<Self, ComputeError> {
+        let home = (&what.volume, &what.user);
+        Self::new(config, region, home, &EMPTYING, BTreeMap::new(), None)
+    }
+
+    fn new(
+        config: &EcsConfig,
+        region: &str,
+        (volume, user): (&VolumeRef, &String),
+        limits: &Limits,
+        environment: BTreeMap<&'static str, String>,
+        template: Option<String>,
+    ) -> Result<Self, ComputeError> {
+        let VolumeRef::AccessPoint { file_system, access_point, uid, gid } = volume else {
+            return Err(ComputeError::BadSpec(format!(
+                "the files of a task on ECS are on EFS, not {volume:?}"
+            )));
+        };
+        if *uid == 0 || *gid == 0 {
+            return Err(ComputeError::BadSpec("a task never runs as root".to_owned()));
+        }
+        let (cpu, memory) = fargate_size(limits).map_err(ComputeError::BadSpec)?;
         let memory_backed = |path, mib, options: &[&str]| Tmpfs {
             path,
             mib,
             options: options.iter().map(|&option| option.to_owned()).collect(),
         };
         // Programs may be run from /tmp, as from the user's files, which they could copy them to.
-        let tmp = memory_backed(
-            "/tmp",
-            tmp_mib(&spec.limits),
-            &["rw", "nosuid", "nodev", "exec", "mode=1777"],
-        );
+        let tmp =
+            memory_backed("/tmp", tmp_mib(limits), &["rw", "nosuid", "nodev", "exec", "mode=1777"]);
         // Two to the bridge alone: what it writes there is for the user's programs, which are of the
         // same uid, and for nobody else.
         let (owner, group) = (format!("uid={uid}"), format!("gid={gid}"));
+        let mut tags = BTreeMap::from([
+            ("shellgate:deployment", config.family.clone()),
+            ("shellgate:user", user.clone()),
+        ]);
+        tags.extend(template.map(|template| ("shellgate:template", template)));
         let secrets = memory_backed(
             SECRETS,
             SECRETS_MIB,
@@ -120,10 +152,7 @@ impl Definition {
             task_role: config.task_role.clone(),
             image: config.image.clone(),
             user: format!("{uid}:{gid}"),
-            environment: BTreeMap::from([
-                ("SHELLGATE_CA", authorities.clone()),
-                ("SHELLGATE_DIAL", url.clone()),
-            ]),
+            environment,
             dropped_capabilities: vec!["ALL"],
             read_only_root: true,
             tmpfs: vec![tmp, secrets],
@@ -138,11 +167,7 @@ impl Definition {
                 ("max-buffer-size", LOG_BUFFER.to_owned()),
             ]),
             stop_timeout: config.stop_timeout.as_secs(),
-            tags: BTreeMap::from([
-                ("shellgate:deployment", config.family.clone()),
-                ("shellgate:template", spec.template.clone()),
-                ("shellgate:user", spec.user.clone()),
-            ]),
+            tags,
         })
     }
 

@@ -9,18 +9,66 @@ use aws_sdk_ecs::operation::run_task::RunTaskError;
 use aws_sdk_ecs::operation::run_task::builders::RunTaskFluentBuilder;
 use aws_sdk_ecs::types::{
     AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerOverride, Failure,
-    NetworkConfiguration, PropagateTags, Task, TaskOverride,
+    NetworkConfiguration, PropagateTags, Tag, Task, TaskOverride,
 };
 
 use super::config::EcsConfig;
-use super::definition::{CONTAINER, Family, pairs, tag, unbuilt};
+use super::definition::{CONTAINER, Family, HOME, pairs, tag, unbuilt};
 use super::{Inner, STOPPED, lock, task_ref};
 use crate::aws::{AwsError, AwsErrorKind, plain};
-use crate::compute::{Capacity, ComputeError, TaskRef, TaskSpec};
+use crate::compute::{Capacity, ComputeError, Emptying, TaskName, TaskRef, TaskSpec};
 
 /// What ECS takes as overrides, in characters of JSON. What is around the values here is less than
 /// 512 of them.
 const OVERRIDES_MAX: usize = 8192 - 512;
+
+/// What one task is asked for beside its definition.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    pub(super) name: &'a TaskName,
+    environment: BTreeMap<&'static str, String>,
+    /// Arguments of its first process, where there are any.
+    command: Option<Vec<String>>,
+    capacity: Capacity,
+    tags: Vec<Tag>,
+}
+
+impl<'a> Order<'a> {
+    /// A task with a session's bridge.
+    pub(super) fn of(spec: &'a TaskSpec) -> Result<Self, ComputeError> {
+        let wrong = |what: &str| Err(ComputeError::BadSpec(what.to_owned()));
+        let printable = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        if !printable(&spec.session) || spec.session.len() > 128 {
+            return wrong("a session's id is 1 to 128 printable characters");
+        }
+        if !printable(&spec.token.0) || spec.token.0.len() > OVERRIDES_MAX {
+            return wrong("an enrolment token is printable and shorter than what ECS takes");
+        }
+        Ok(Self {
+            name: &spec.name,
+            environment: BTreeMap::from([
+                ("SHELLGATE_LAUNCH", spec.launch.to_string()),
+                ("SHELLGATE_SESSION", spec.session.clone()),
+                ("SHELLGATE_TOKEN", spec.token.0.clone()),
+            ]),
+            command: None,
+            capacity: spec.capacity,
+            tags: vec![tag("shellgate:session", &spec.session)],
+        })
+    }
+
+    /// A task that deletes all that is in the volume that it mounts. It has no link and no token.
+    pub(super) fn of_emptying(what: &'a Emptying) -> Self {
+        Self {
+            name: &what.name,
+            environment: BTreeMap::new(),
+            command: Some(vec!["empty".to_owned(), HOME.to_owned()]),
+            // One that is interrupted begins anew.
+            capacity: Capacity::OnDemand,
+            tags: vec![tag("shellgate:emptying", what.name.as_str())],
+        }
+    }
+}
 
 /// What came of asking for a task.
 #[derive(Debug)]
@@ -33,8 +81,12 @@ pub(super) enum Run {
 
 impl Inner {
     /// Asks for a task until there is one or an answer that another try would not change.
-    pub(super) async fn run(&self, family: &Family, spec: &TaskSpec) -> Result<Run, ComputeError> {
-        let request = request(&self.calls.client, &self.config, family, spec)?;
+    pub(super) async fn run(
+        &self,
+        family: &Family,
+        order: &Order<'_>,
+    ) -> Result<Run, ComputeError> {
+        let request = request(&self.calls.client, &self.config, family, order)?;
         let taken = Mutex::new(Vec::new());
         let asked = self
             .calls
@@ -49,10 +101,10 @@ impl Inner {
             })
             .await;
         match asked {
-            Ok(answer) => started(spec, answer.tasks(), answer.failures()).map(Run::Task),
+            Ok(answer) => started(order.name, answer.tasks(), answer.failures()).map(Run::Task),
             Err(error) if is_conflict(&error) => {
                 let arns = std::mem::take(&mut *lock(&taken));
-                self.taken(spec, arns).await.map(Run::Task)
+                self.taken(order.name, arns).await.map(Run::Task)
             }
             Err(error) if names_no_definition(&error) => Ok(Run::NoDefinition),
             Err(error) if is_capacity(&error.message) && error.kind == AwsErrorKind::Refused => {
@@ -63,30 +115,28 @@ impl Inner {
     }
 
     /// Another request with this name was taken before this one: its task, if it runs.
-    async fn taken(&self, spec: &TaskSpec, mut arns: Vec<String>) -> Result<TaskRef, ComputeError> {
+    async fn taken(&self, name: &TaskName, mut arns: Vec<String>) -> Result<TaskRef, ComputeError> {
         if arns.is_empty() {
-            arns = self.list_arns(Some(&spec.name)).await?;
+            arns = self.list_arns(Some(name)).await?;
         }
         if arns.is_empty() {
-            return Err(changed(spec));
+            return Err(changed(name));
         }
         let found = self.describe(&arns).await?;
         let running = found.tasks().iter().find(|task| task.last_status() != Some(STOPPED));
-        match running.and_then(|task| task_ref(&spec.name, task)) {
+        match running.and_then(|task| task_ref(name, task)) {
             Some(task) => Ok(task),
-            None if found.tasks().is_empty() => Err(ComputeError::Failed(format!(
-                "ECS has a task {} and does not show it yet",
-                spec.name
-            ))),
-            None => Err(changed(spec)),
+            None if found.tasks().is_empty() => {
+                Err(ComputeError::Failed(format!("ECS has a task {name} and does not show it yet")))
+            }
+            None => Err(changed(name)),
         }
     }
 }
 
-fn changed(spec: &TaskSpec) -> ComputeError {
+fn changed(name: &TaskName) -> ComputeError {
     ComputeError::Changed(format!(
-        "{} was started before with another request, and its task is gone",
-        spec.name
+        "{name} was started before with another request, and its task is gone"
     ))
 }
 
@@ -99,24 +149,12 @@ fn request(
     client: &aws_sdk_ecs::Client,
     config: &EcsConfig,
     family: &Family,
-    spec: &TaskSpec,
+    order: &Order<'_>,
 ) -> Result<RunTaskFluentBuilder, ComputeError> {
-    let wrong = |what: &str| Err(ComputeError::BadSpec(what.to_owned()));
-    let printable = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-    if !printable(&spec.session) || spec.session.len() > 128 {
-        return wrong("a session's id is 1 to 128 printable characters");
-    }
-    if !printable(&spec.token.0) || spec.token.0.len() > OVERRIDES_MAX {
-        return wrong("an enrolment token is printable and shorter than what ECS takes");
-    }
-    let environment = BTreeMap::from([
-        ("SHELLGATE_LAUNCH", spec.launch.to_string()),
-        ("SHELLGATE_SESSION", spec.session.clone()),
-        ("SHELLGATE_TOKEN", spec.token.0.clone()),
-    ]);
     let container = ContainerOverride::builder()
         .name(CONTAINER)
-        .set_environment(Some(pairs(&environment)))
+        .set_command(order.command.clone())
+        .set_environment(Some(pairs(&order.environment)).filter(|pairs| !pairs.is_empty()))
         .build();
     let network = AwsVpcConfiguration::builder()
         .set_subnets(Some(config.subnets.clone()))
@@ -125,7 +163,7 @@ fn request(
         .build()
         .map_err(unbuilt)?;
     let capacity = CapacityProviderStrategyItem::builder()
-        .capacity_provider(match spec.capacity {
+        .capacity_provider(match order.capacity {
             Capacity::OnDemand => "FARGATE",
             Capacity::Spot => "FARGATE_SPOT",
         })
@@ -138,8 +176,8 @@ fn request(
         // Without its revision: which one is the newest may differ between two repeats.
         .task_definition(&family.name)
         .count(1)
-        .client_token(spec.name.as_str())
-        .started_by(spec.name.as_str())
+        .client_token(order.name.as_str())
+        .started_by(order.name.as_str())
         .capacity_provider_strategy(capacity)
         .network_configuration(
             NetworkConfiguration::builder().awsvpc_configuration(network).build(),
@@ -147,13 +185,13 @@ fn request(
         .overrides(TaskOverride::builder().container_overrides(container).build())
         .enable_execute_command(false)
         .propagate_tags(PropagateTags::TaskDefinition)
-        .tags(tag("shellgate:session", &spec.session)))
+        .set_tags(Some(order.tags.clone())))
 }
 
 /// What ECS answered with success. There may be no task in it all the same.
-fn started(spec: &TaskSpec, tasks: &[Task], failures: &[Failure]) -> Result<TaskRef, ComputeError> {
+fn started(name: &TaskName, tasks: &[Task], failures: &[Failure]) -> Result<TaskRef, ComputeError> {
     // One that has stopped already is a task like any other: whoever waits for it learns why.
-    if let Some(task) = tasks.iter().find_map(|task| task_ref(&spec.name, task)) {
+    if let Some(task) = tasks.iter().find_map(|task| task_ref(name, task)) {
         return Ok(task);
     }
     let words = |failure: &Failure| {

@@ -41,6 +41,7 @@ pub(super) fn end(task: &Task) -> TaskEnd {
         evidence: evidence(task.stop_code(), stopped, reason, exit),
         told: told.map(str::to_owned),
         no_capacity,
+        exit_code: exit,
         log_tail: String::new(),
     }
 }
