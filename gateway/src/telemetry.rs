@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -24,15 +24,16 @@ pub enum TelemetryError {
 /// Begins to write log lines. Once in a process.
 pub fn start(log: &Log) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder().parse(&log.filter)?;
-    let filter = filter.and(filter_fn(may_be_written));
     let terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match is_json(log.format, terminal) {
         true => lines.json().flatten_event(true).with_current_span(false).boxed(),
         false => lines.with_ansi(terminal).boxed(),
     };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
-    subscriber.try_init().map_err(|error| TelemetryError::Taken(error.into()))
+    // Filters of the whole, not of the one layer: with those a question whether something would be
+    // written, as the database's driver asks, silences what comes next.
+    let all = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_written));
+    all.with(lines).try_init().map_err(|error| TelemetryError::Taken(error.into()))
 }
 
 /// Whether a line may be written, whatever the filter says: at `TRACE` AWS's SDK writes whole requests,
@@ -68,8 +69,9 @@ mod tests {
             (sdk, tracing::enabled!(target: "shellgate_gateway", Level::TRACE))
         };
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::sink);
-        let filter = EnvFilter::new("trace").and(filter_fn(may_be_written));
-        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+        let filter = EnvFilter::new("trace");
+        let all = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_written));
+        let subscriber = all.with(lines);
         assert_eq!(tracing::subscriber::with_default(subscriber, written), (false, true));
     }
 

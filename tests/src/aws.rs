@@ -11,17 +11,19 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use shellgate_cloud::{Cloud, Stop, Task};
+use shellgate_gateway::authority;
 use shellgate_infra::aws::AwsSettings;
 use tokio::process::{Child, Command};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::config::Config;
-use crate::{binaries, until};
+use crate::world::lock;
+use crate::{WorldBuilder, afar, binaries, until};
 
 /// Where the tasks' certificates and the gateway's parameters begin.
 const PREFIX: &str = "/shellgate";
@@ -166,6 +168,20 @@ impl Drop for Aws {
         for pid in self.running.all().into_values() {
             signal(pid, Signal::KILL);
         }
+    }
+}
+
+impl WorldBuilder {
+    /// Has the gateway's tasks on the ECS of this AWS, and their homes on its EFS.
+    pub(crate) fn with_tasks_on(self, aws: &AwsSettings) -> Self {
+        let (certificate, key) = afar::papers(self.shared.place());
+        authority::make(&certificate, &key, SystemTime::now()).expect("an authority");
+        let from = |path: &Path| format!("file:{}", path.display());
+        let mut config = lock(&self.shared.config);
+        configure(&mut config, aws, "storm", "fs-0123456789abcdef0");
+        drop(config);
+        self.set("tasks.authorities", list(&from(&certificate)))
+            .set("tasks.authority_key", from(&key))
     }
 }
 

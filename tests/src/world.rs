@@ -4,15 +4,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use shellgate_client::{Api, Endpoint, TokenSource};
 use shellgate_database::Database;
 use shellgate_gateway::auth::UserId;
-use shellgate_gateway::authority;
 use shellgate_gateway::config::Config as Configured;
-use shellgate_infra::aws::AwsSettings;
 use shellgate_protocol::SessionId;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
@@ -25,7 +23,7 @@ use crate::gateway::Gateway;
 use crate::issuer::{ISSUER, Issuer};
 use crate::leftovers::Leftovers;
 use crate::link::{Link, LinkCable};
-use crate::{Cable, User, afar, again, aws, clock, database, until};
+use crate::{Cable, User, afar, again, clock, database, until};
 
 /// The user that a world itself acts as.
 const OPERATOR: &str = "the-operator";
@@ -60,7 +58,7 @@ pub(crate) struct Shared {
 
 /// A world that is still to be made.
 pub struct WorldBuilder {
-    shared: Shared,
+    pub(crate) shared: Shared,
     on_aws: bool,
     on_postgres: bool,
 }
@@ -113,16 +111,6 @@ impl WorldBuilder {
     pub fn on_aws(mut self) -> Self {
         self.on_aws = true;
         self
-    }
-
-    /// Has the gateway's tasks on the ECS of this AWS, and their homes on its EFS.
-    pub(crate) fn with_tasks_on(self, aws: &AwsSettings) -> Self {
-        let (certificate, key) = afar::papers(self.shared.place());
-        authority::make(&certificate, &key, SystemTime::now()).expect("an authority");
-        let from = |path: &Path| format!("file:{}", path.display());
-        aws::configure(&mut lock(&self.shared.config), aws, "storm", "fs-0123456789abcdef0");
-        self.set("tasks.authorities", vec![Value::from(from(&certificate))])
-            .set("tasks.authority_key", from(&key))
     }
 
     /// What users need of a world whose gateway somebody else starts, and how that is configured.

@@ -70,7 +70,10 @@ impl Aws {
     #[must_use]
     pub fn ecs(&self) -> aws_sdk_ecs::Client {
         let mut config = aws_sdk_ecs::config::Builder::from(&self.config);
-        config.set_endpoint_url(self.settings.ecs_endpoint.clone().or(self.default_endpoint()));
+        // Without one, what the environment or the profile says stays.
+        if let Some(endpoint) = &self.settings.ecs_endpoint {
+            config = config.endpoint_url(endpoint);
+        }
         aws_sdk_ecs::Client::from_conf(config.build())
     }
 
@@ -78,7 +81,10 @@ impl Aws {
     #[must_use]
     pub fn efs(&self) -> aws_sdk_efs::Client {
         let mut config = aws_sdk_efs::config::Builder::from(&self.config);
-        config.set_endpoint_url(self.settings.efs_endpoint.clone().or(self.default_endpoint()));
+        // Without one, what the environment or the profile says stays.
+        if let Some(endpoint) = &self.settings.efs_endpoint {
+            config = config.endpoint_url(endpoint);
+        }
         aws_sdk_efs::Client::from_conf(config.build())
     }
 
@@ -86,12 +92,11 @@ impl Aws {
     #[must_use]
     pub fn ssm(&self) -> aws_sdk_ssm::Client {
         let mut config = aws_sdk_ssm::config::Builder::from(&self.config);
-        config.set_endpoint_url(self.settings.ssm_endpoint.clone().or(self.default_endpoint()));
+        // Without one, what the environment or the profile says stays.
+        if let Some(endpoint) = &self.settings.ssm_endpoint {
+            config = config.endpoint_url(endpoint);
+        }
         aws_sdk_ssm::Client::from_conf(config.build())
-    }
-
-    fn default_endpoint(&self) -> Option<String> {
-        self.config.endpoint_url().map(str::to_owned)
     }
 }
 
