@@ -38,6 +38,9 @@ use crate::store::{StoreError, open};
 /// How long the rest of a gateway's tasks may take to end.
 const LAST_TASKS: Duration = Duration::from_secs(10);
 
+/// How long what was read at the start is believed to be as it was.
+const STALE: Duration = Duration::from_secs(30);
+
 /// Connections that the kernel takes before this process does: after a restart everybody comes back
 /// at once, and who finds no room tries again a second later.
 const BACKLOG: u32 = 4096;
@@ -176,6 +179,7 @@ impl Gateway {
         issuers.issuers.extend(development.iter().map(|held| held.issuer.issuer_config()));
         let verifier = Verifier::new(issuers).map_err(StartError::Config)?;
         let providers = Providers::choose(&config, state.path()).await?;
+        let read_at = Instant::now();
         let enrolment = match &config.tasks.enrolment_key {
             Some(from) => EnrolmentKeys::load(providers.kept.clone(), from.clone()).await?,
             None => EnrolmentKeys::fixed(state.enrolment_key()?),
@@ -195,6 +199,13 @@ impl Gateway {
             never = standby::serve(&admin, &waiting) => match never {},
             () = told_to_stop => return Err(StartError::ToldToStop),
         };
+        if read_at.elapsed() > STALE {
+            // What was read before this gateway waited may have been replaced since.
+            enrolment.look().await;
+            if let Some(tasks) = &tasks {
+                tasks.authorities.look(SystemTime::now()).await;
+            }
+        }
         let limits = AdmissionLimits::new(&config, descriptors());
         let way = way(&config, tasks.as_ref())?;
         let core = Arc::new(Core {

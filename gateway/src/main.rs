@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand};
 use shellgate_gateway::auth::UserId;
@@ -80,6 +80,9 @@ enum Command {
     },
 }
 
+/// How long what is done with files may take to come to its end.
+const LAST_FILES: Duration = Duration::from_secs(5);
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Command::MakeAuthority { certificate, key }) = &arguments.command {
@@ -138,7 +141,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(serve(config)) {
+    let served = runtime.block_on(serve(config));
+    // A directory that is being deleted is left as it is.
+    runtime.shutdown_timeout(LAST_FILES);
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             aside(&format!("shellgate-gateway: {error}"));

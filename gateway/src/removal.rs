@@ -115,6 +115,8 @@ impl RemovalError {
             Self::Key(_) => false,
             Self::Store(error) => error.is_retryable(),
             Self::Volume(error) => error.is_retryable(),
+            // The next try has a task of another name.
+            Self::Compute(ComputeError::Changed(_)) => true,
             Self::Compute(error) => error.is_retryable(),
         }
     }
@@ -176,8 +178,10 @@ impl Removal {
     /// The name of the task that empties its user's volume.
     #[must_use]
     pub fn task_name(&self) -> Option<TaskName> {
-        // So much of a key is no other user's either, and a task's name has 64 characters.
-        TaskName::new(format!("removal-{}-{}", &self.user.key()[..40], self.attempt))
+        // So much of a key is no other user's either, and a task's name has 64 characters. A user who
+        // came back is removed by other tasks than the first time.
+        let user = &self.user.key()[..32];
+        TaskName::new(format!("removal-{user}-{:x}-{}", self.asked_ms, self.attempt))
     }
 }
 
@@ -200,24 +204,25 @@ pub async fn begin(
         if core.store.begin_removal(&removal).await? {
             note(core, &removal, asked_by, "user.removal.asked", "").await;
         }
-    } else if let Some(removal) = kept.filter(|kept| kept.given_up) {
-        note(core, &removal, asked_by, "user.removal.asked", "again").await;
     }
     let mut kept = core.store.removal(&user.key()).await?;
-    if let Some(removal) = kept.as_mut().filter(|removal| removal.hinders())
-        && take_up(core, removal.clone())
-    {
+    if let Some(removal) = kept.as_mut().filter(|removal| removal.hinders()) {
+        if take_up(core, removal.clone()) && removal.given_up {
+            note(core, removal, asked_by, "user.removal.asked", "again").await;
+        }
         removal.given_up = false;
     }
     Ok(kept)
 }
 
-/// Goes on with every removal that an earlier gateway has left.
+/// Goes on with every removal that an earlier gateway has left, but for those that wait to be asked
+/// for again.
 ///
 /// # Errors
 /// Where the store can't be read.
 pub async fn take_up_all(core: &Arc<Core>) -> Result<(), StoreError> {
-    for removal in core.store.unended_removals().await? {
+    let left = core.store.unended_removals().await?;
+    for removal in left.into_iter().filter(|removal| !removal.given_up) {
         take_up(core, removal);
     }
     Ok(())
@@ -240,10 +245,13 @@ fn take_up(core: &Arc<Core>, removal: Removal) -> bool {
 }
 
 async fn work(core: &Arc<Core>, mut removal: Removal) {
-    let Ok(_place) = core.removals.places.acquire().await else { return };
-    removal.given_up = false;
+    if std::mem::take(&mut removal.given_up) {
+        removal.failure = None;
+        save(core, &removal).await;
+    }
     let mut pause = PAUSE;
     for tries in 1..=TRIES {
+        let stored_attempt = removal.attempt;
         let error = match steps(core, &mut removal).await {
             Ok(()) => {
                 tracing::info!(user = %removal.user, "a user was removed");
@@ -261,8 +269,9 @@ async fn work(core: &Arc<Core>, mut removal: Removal) {
         } else {
             tracing::warn!(%user, ?step, tries, %error, "a removal is tried again");
         }
-        if let Err(error) = core.store.save_removal(&removal).await {
-            tracing::error!(user = %removal.user, %error, "a removal was not stored");
+        if !save(core, &removal).await {
+            // A task of which no row knows would be stopped as nobody's.
+            removal.attempt = stored_attempt;
         }
         if removal.given_up {
             return;
@@ -272,6 +281,15 @@ async fn work(core: &Arc<Core>, mut removal: Removal) {
     }
 }
 
+/// Stores how far it is; `false` where that failed.
+async fn save(core: &Core, removal: &Removal) -> bool {
+    let saved = core.store.save_removal(removal).await;
+    if let Err(error) = &saved {
+        tracing::error!(user = %removal.user, %error, "a removal was not stored");
+    }
+    saved.is_ok()
+}
+
 /// Takes every step that is left.
 async fn steps(core: &Arc<Core>, removal: &mut Removal) -> Result<(), RemovalError> {
     let user = removal.user.key();
@@ -279,8 +297,12 @@ async fn steps(core: &Arc<Core>, removal: &mut Removal) -> Result<(), RemovalErr
     loop {
         match removal.step {
             Step::Sessions => end_sessions(core, removal).await?,
-            Step::Files => empty(core, removal, &key).await?,
+            Step::Files => {
+                let _place = core.removals.places.acquire().await;
+                empty(core, removal, &key).await?;
+            }
             Step::Volume => {
+                let _place = core.removals.places.acquire().await;
                 if let Some(volume) = volume_of(core, &key).await? {
                     core.volumes.remove(&key, &volume).await?;
                 }
@@ -309,8 +331,7 @@ async fn end_sessions(core: &Core, removal: &Removal) -> Result<(), RemovalError
     let until = Instant::now() + SESSIONS_END;
     let mut told = HashSet::new();
     loop {
-        let mut left = core.store.unended().await?;
-        left.retain(|record| record.owner == removal.user);
+        let left = core.store.unended_of(&removal.user).await?;
         if left.is_empty() {
             return Ok(());
         }

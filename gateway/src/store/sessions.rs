@@ -166,6 +166,16 @@ impl Store {
         self.rows(select!("WHERE state <> 'ended'")).await?.iter().map(record).collect()
     }
 
+    /// Every session of a user that has not ended.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn unended_of(&self, owner: &UserId) -> Result<Vec<Record>, StoreError> {
+        let statement = select!("WHERE issuer = $1 AND subject = $2 AND state <> 'ended'");
+        let statement = statement.text(owner.issuer()).text(owner.subject());
+        self.rows(statement).await?.iter().map(record).collect()
+    }
+
     /// The last screen of an ended session.
     ///
     /// # Errors

@@ -234,6 +234,20 @@ async fn a_task_that_could_not_empty_a_home_is_followed_by_another() {
 }
 
 #[tokio::test]
+async fn a_user_who_has_come_back_is_removed_again() {
+    let world = World::builder().on_aws().start().await;
+    let ada = world.user("ada");
+    for times in 1..=2 {
+        let mut shell = ada.opens_a_shell().await;
+        assert_eq!(shell.runs("ls ~; echo kept >~/file; cat ~/file").await, "kept");
+        let removal = world.operator().removes(&ada).await;
+        assert_eq!((removal.state, removal.failure), (RemovalState::Done, None), "{times}");
+        assert!(world.aws().homes().values().all(|left| *left == 0));
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn how_full_the_file_systems_are_is_among_the_metrics() {
     let mut world = World::builder().on_aws().start().await;
     let mut shell = world.user("ada").opens_a_shell().await;

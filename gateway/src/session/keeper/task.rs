@@ -61,7 +61,11 @@ impl Keeper {
             Err(LaunchError::Compute(error))
                 if self.record.life.state == State::Starting && self.may_do_better(&error) =>
             {
-                self.relaunch(&error.to_string()).await;
+                let capacity = match error {
+                    ComputeError::NoCapacity(_) => Some(Capacity::OnDemand),
+                    _ => self.record.detail.capacity,
+                };
+                self.relaunch(&error.to_string(), capacity).await;
             }
             Err(error) => {
                 tracing::warn!(session = %self.record.id, %error, "a start failed");
@@ -98,8 +102,8 @@ impl Keeper {
         template.is_some_and(|of| launcher::capacity(&self.record, of) == Capacity::Spot)
     }
 
-    /// Goes on to the next launch, on demand: what Spot has not now it may not have for hours.
-    async fn relaunch(&mut self, why: &str) {
+    /// Goes on to the next launch, on this capacity: what Spot has not now it may not have for hours.
+    async fn relaunch(&mut self, why: &str, capacity: Option<Capacity>) {
         self.note(None, "session.relaunch", why.to_owned()).await;
         self.gone = None;
         self.was_begun = false;
@@ -107,7 +111,7 @@ impl Keeper {
         let record = self.record_mut();
         record.pinned_key = None;
         record.detail.task = None;
-        record.detail.capacity = Some(Capacity::OnDemand);
+        record.detail.capacity = capacity;
         if is_last {
             record.detail.evidence.get_or_insert_with(|| why.to_owned());
         }
@@ -135,7 +139,7 @@ impl Keeper {
 
     pub(super) async fn task_gone(&mut self, end: TaskEnd) {
         if end.no_capacity && self.record.life.state == State::Starting && self.is_on_spot() {
-            return self.relaunch(&end.evidence).await;
+            return self.relaunch(&end.evidence, Some(Capacity::OnDemand)).await;
         }
         // Where the program's own end is known, it says all that there is to say.
         if self.record.detail.exit.is_none() {

@@ -105,6 +105,8 @@ impl Pool {
             if since.elapsed() < FRESH || answers(&mut connection, PING).await {
                 return Ok(connection);
             }
+            // The others lead to the same server.
+            self.let_go_of_idle();
         }
         let mut connection = self.connector.connect(Purpose::Rows).await?;
         let proved = timeout(STATEMENT, self.prove(&mut connection)).await;

@@ -174,6 +174,10 @@ impl Watch {
             state.roster.remove(arn);
         }
         if let Some(waited_for) = state.waited_for.get_mut(arn) {
+            // Answers may overtake each other, and nothing comes after an end.
+            if matches!(*waited_for.sight.borrow(), Sight::Gone(_)) {
+                return;
+            }
             waited_for.missed = 0;
             waited_for.sight.send_replace(sight);
         }
@@ -262,4 +266,30 @@ fn age(asked_ms: i64) -> Duration {
     let asked = Duration::from_millis(u64::try_from(asked_ms).unwrap_or(0));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::{Aws, AwsSettings};
+    use crate::compute::ecs::example_config;
+
+    #[tokio::test]
+    async fn an_older_answer_that_comes_after_the_end_does_not_undo_it() {
+        let config = example_config();
+        let settings = AwsSettings {
+            region: Some("us-east-1".to_owned()),
+            ecs_endpoint: Some("http://127.0.0.1:1".to_owned()),
+            ..Default::default()
+        };
+        let calls = Arc::new(Calls::new(&Aws::new(settings).await, config.rates));
+        let watch = Arc::new(Watch::new(calls, &config));
+        let mut waiting = watch.join("arn", 0);
+        let end = TaskEnd { evidence: "exit code 0".to_owned(), ..TaskEnd::default() };
+        watch.see("arn", Sight::Gone(end.clone()));
+        watch.see("arn", Sight::Here(None));
+        watch.miss("arn");
+        watch.miss("arn");
+        assert_eq!(waiting.end().await.expect("it has ended"), end);
+    }
 }
