@@ -188,9 +188,11 @@ async fn who_waits_for_what_may_not_be_seen_is_told_so() {
     let ecs = place.ecs();
     let task = started(&ecs, &spec("one")).await;
     let denied = Fault::Error { status: 400, code: "AccessDeniedException", message: "no" };
-    place.cloud.faults().next("ecs:DescribeTasks", denied);
+    // Also the next time: who is slow to hear of it would hear the answer after it instead.
+    place.cloud.faults().always("ecs:DescribeTasks", denied);
     let error = soon(ecs.wait(&task)).await.unwrap_err();
     assert!(error.to_string().contains("ecs:DescribeTasks"), "{error}");
+    place.cloud.faults().clear();
     place.cloud.stops(arn(&task), Stop::default()).await;
     soon(ecs.wait(&task)).await.unwrap();
 }
