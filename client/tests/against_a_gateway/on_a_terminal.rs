@@ -28,6 +28,9 @@ struct Person {
     _home: tempfile::TempDir,
 }
 
+/// What no program writes.
+const END: &str = "(nothing comes after this)";
+
 #[derive(Default)]
 struct Seen {
     bytes: Mutex<Vec<u8>>,
@@ -107,6 +110,11 @@ impl Person {
     async fn ends(&mut self) -> i32 {
         let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
         let status = ended.unwrap_or_else(|_| panic!("it does not end: {}", self.text())).unwrap();
+        // What it has written is read when this is, which comes after it.
+        File::from(self.terminal.try_clone().unwrap()).write_all(END.as_bytes()).unwrap();
+        self.sees(END).await;
+        let written = self.text().replace(END, "");
+        *self.seen.bytes.lock().unwrap() = written.into_bytes();
         let left = tcgetattr(&self.terminal).unwrap();
         assert_eq!(left.local_flags, self.found.local_flags);
         assert_eq!(left.input_flags, self.found.input_flags);
