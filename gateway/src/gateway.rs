@@ -25,7 +25,7 @@ use crate::http::{self, Listener, standby};
 use crate::issuer::routes::router;
 use crate::issuer::{DevIssuer, DevIssuerConfig, IssuerError, refuse_beside};
 use crate::issuers::verifier_config;
-use crate::kept::Kept;
+use crate::kept::{self, Kept};
 use crate::launcher::Timings;
 use crate::providers::{ProviderError, Providers};
 use crate::reaper;
@@ -243,12 +243,16 @@ impl Gateway {
         if let Some(TaskListener { listener, authorities, .. }) = tasks {
             core.tracker.spawn(network::serve(core.clone(), listener, authorities.tls()?));
             let stopping = core.stopping.clone();
-            core.tracker.spawn(async move { authorities.keep_up(stopping).await });
+            core.tracker.spawn(async move {
+                kept::keep_up(stopping, || authorities.look(SystemTime::now())).await;
+            });
         }
-        core.tracker.spawn({
-            let core = core.clone();
-            async move { core.enrolment.keep_up(core.stopping.clone()).await }
-        });
+        if core.config.tasks.enrolment_key.is_some() {
+            let keeps = core.clone();
+            core.tracker.spawn(async move {
+                kept::keep_up(keeps.stopping.clone(), || keeps.enrolment.look()).await;
+            });
+        }
         core.tracker.spawn(reaper::run(core.clone()));
         if core.config.volumes.kind == VolumeKind::Efs {
             core.tracker.spawn(room::watch(core.clone()));

@@ -6,11 +6,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{SecretRef, file};
 
 /// How long whoever holds parameters may take to give one.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often what is kept is looked at again.
+const LOOK: Duration = Duration::from_secs(300);
+
+/// Has somebody look again and again, until the gateway stops.
+pub async fn keep_up<F>(stopping: CancellationToken, look: impl Fn() -> F)
+where
+    F: Future<Output = ()>,
+{
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = stopping.cancelled() => return,
+        }
+        look().await;
+    }
+}
 
 /// What comes of asking for a parameter: its text, or why there is none.
 pub type Given = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -69,6 +70,16 @@ pub enum Refusal {
     /// The session's keeper is too busy to hear.
     #[error("the session's keeper does not answer")]
     Timeout,
+}
+
+impl From<JsonRejection> for Refusal {
+    fn from(why: JsonRejection) -> Self {
+        match why {
+            JsonRejection::MissingJsonContentType(_) => Self::NotJson,
+            why if why.status() == StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            why => Self::BadRequest(why.body_text()),
+        }
+    }
 }
 
 impl From<Denied> for Refusal {

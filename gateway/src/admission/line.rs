@@ -3,7 +3,7 @@
 //! whose last turn was the longest ago: neither one who asks often nor one whose starts take long
 //! keeps anybody else waiting. Knows no clock, no task, and nobody's reason to wait.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::UserKey;
@@ -22,8 +22,8 @@ pub(super) struct Line {
     turns: usize,
     places: usize,
     next: u64,
-    /// Those who have a turn now, and whose they are.
-    running: BTreeMap<Number, UserKey>,
+    /// Those who have a turn now.
+    running: BTreeSet<Number>,
     /// How many of each user's have one. Never 0.
     under_way: HashMap<UserKey, usize>,
     /// Users with somebody in the line; the first one is next.
@@ -43,7 +43,7 @@ impl Line {
             turns: turns.max(1),
             places,
             next: 0,
-            running: BTreeMap::new(),
+            running: BTreeSet::new(),
             under_way: HashMap::new(),
             users: VecDeque::new(),
             waiting: HashMap::new(),
@@ -88,11 +88,11 @@ impl Line {
 
     /// Leaves the line, or gives back a turn.
     pub fn leave(&mut self, user: &str, number: Number) {
-        if let Some(user) = self.running.remove(&number) {
-            if let Some(count) = self.under_way.get_mut(&user) {
+        if self.running.remove(&number) {
+            if let Some(count) = self.under_way.get_mut(user) {
                 *count -= 1;
                 if *count == 0 {
-                    self.under_way.remove(&user);
+                    self.under_way.remove(user);
                 }
             }
             self.fill();
@@ -151,7 +151,7 @@ impl Line {
 
     /// Who has a turn, in the order in which they came.
     pub fn running(&self) -> impl Iterator<Item = Number> {
-        self.running.keys().copied()
+        self.running.iter().copied()
     }
 
     fn under_way(&self, user: &UserKey) -> usize {
@@ -163,16 +163,15 @@ impl Line {
             let fewest = (0..self.users.len()).min_by_key(|at| self.under_way(&self.users[*at]));
             let Some(user) = fewest.and_then(|at| self.users.remove(at)) else { return };
             let Some(own) = self.waiting.get_mut(&user) else { continue };
-            let next = own.pop_front();
+            if let Some(number) = own.pop_front() {
+                self.running.insert(number);
+                *self.under_way.entry(user.clone()).or_default() += 1;
+                self.length -= 1;
+            }
             if own.is_empty() {
                 self.waiting.remove(&user);
             } else {
-                self.users.push_back(user.clone());
-            }
-            if let Some(number) = next {
-                self.length -= 1;
-                *self.under_way.entry(user.clone()).or_default() += 1;
-                self.running.insert(number, user);
+                self.users.push_back(user);
             }
         }
     }
@@ -278,7 +277,7 @@ mod tests {
                 let whose = |number: &Number| inside.iter().find(|(_, other)| other == number).unwrap().0;
                 let mut count = [0usize; 4];
                 line.running().for_each(|number| count[whose(&number)] += 1);
-                for number in before.iter().filter(|number| line.running.contains_key(number)) {
+                for number in before.iter().filter(|number| line.running.contains(number)) {
                     let others = (0..4).filter(|user| line.waiting.contains_key(USERS[*user]));
                     let own = count[whose(number)] - 1;
                     prop_assert!(others.into_iter().all(|other| count[other] >= own), "the fewest first");

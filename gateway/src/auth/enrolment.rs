@@ -2,7 +2,6 @@
 //! proofs. Knows no store: burning the token and pinning the key is the store's one row write.
 
 use std::fmt;
-use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
@@ -10,7 +9,6 @@ use shellgate_infra::compute::EnrolmentToken;
 use shellgate_protocol::enrolment::{Bytes32, Bytes64, decode, encode, token_message};
 use shellgate_protocol::id::{Launch, SessionId};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::refused::AuthError;
 use crate::config::SecretRef;
@@ -21,9 +19,6 @@ pub const KEY_LENGTH: usize = 32;
 
 /// Length of an enrolment token as text: 32 bytes in base64url.
 const TOKEN_TEXT: usize = 43;
-
-/// How often what is kept is looked at.
-const LOOK: Duration = Duration::from_secs(300);
 
 /// The gateway's key for enrolment tokens. Its `Debug` shows nothing of it.
 ///
@@ -133,17 +128,6 @@ impl EnrolmentKeys {
     pub async fn load(kept: Kept, from: SecretRef) -> Result<Self, KeyError> {
         let now = EnrolmentKey::read(&kept, &from).await?;
         Ok(Self { kept: Some((kept, from)), ..Self::fixed(now) })
-    }
-
-    /// Reads it again now and then, until the gateway stops.
-    pub async fn keep_up(&self, stopping: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                () = stopping.cancelled() => return,
-            }
-            self.look().await;
-        }
     }
 
     /// Reads it again. Where that fails all stays as it is.

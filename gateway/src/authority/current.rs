@@ -10,14 +10,10 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::{Authority, AuthorityError, Leaf};
 use crate::config::{SecretRef, Tasks};
 use crate::kept::Kept;
-
-/// How often what is kept is looked at.
-const LOOK: Duration = Duration::from_secs(300);
 
 /// How long before it runs out an authority is spoken of.
 const RUNS_OUT_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -78,17 +74,6 @@ impl Authorities {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
-    }
-
-    /// Keeps up with what is kept until the gateway stops.
-    pub async fn keep_up(&self, stopping: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                () = stopping.cancelled() => return,
-            }
-            self.look(SystemTime::now()).await;
-        }
     }
 
     /// Reads again, and makes a new certificate where the authority has changed or the old

@@ -129,11 +129,7 @@ async fn ask(
     body: Result<Json<Object<NewRemoval>>, JsonRejection>,
 ) -> Result<Response, Refusal> {
     may(&identity)?;
-    let Json(Object(whom)) = body.map_err(|error| match error {
-        JsonRejection::MissingJsonContentType(_) => Refusal::NotJson,
-        error if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
-        error => Refusal::BadRequest(error.body_text()),
-    })?;
+    let Json(Object(whom)) = body?;
     let user = UserId::new(&whom.issuer, &whom.user)
         .ok_or_else(|| Refusal::BadRequest("no user can be called so".into()))?;
     if core.stopping.is_cancelled() {

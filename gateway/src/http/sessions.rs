@@ -132,9 +132,7 @@ fn body_or_default<T: Default>(headers: &HeaderMap, body: Body<T>) -> Result<T, 
     match body {
         Ok(Json(Object(body))) => Ok(body),
         Err(_) if is_empty => Ok(T::default()),
-        Err(JsonRejection::MissingJsonContentType(_)) => Err(Refusal::NotJson),
-        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::TooLarge),
-        Err(error) => Err(Refusal::BadRequest(error.body_text())),
+        Err(error) => Err(error.into()),
     }
 }
 

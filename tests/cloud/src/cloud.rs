@@ -72,13 +72,7 @@ impl Cloud {
     /// How a provider reaches it.
     #[must_use]
     pub fn settings(&self) -> AwsSettings {
-        let endpoint = Some(self.endpoint());
-        AwsSettings {
-            region: Some(REGION.to_owned()),
-            ecs_endpoint: endpoint.clone(),
-            efs_endpoint: endpoint.clone(),
-            ssm_endpoint: endpoint,
-        }
+        settings_at(self.address)
     }
 
     /// The address at which all three services answer.
@@ -313,6 +307,17 @@ fn run(
         }
         process.end().await;
     });
+}
+
+/// How a provider reaches what answers for all three services there.
+pub(crate) fn settings_at(address: SocketAddr) -> AwsSettings {
+    let endpoint = Some(format!("http://{address}"));
+    AwsSettings {
+        region: Some(REGION.to_owned()),
+        ecs_endpoint: endpoint.clone(),
+        efs_endpoint: endpoint.clone(),
+        ssm_endpoint: endpoint,
+    }
 }
 
 /// Sets what [`Cloud::credentials_environment`] says, once in a process.

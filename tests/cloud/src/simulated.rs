@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::Bucket;
-use crate::cloud::{REGION, set_environment};
+use crate::cloud::{REGION, set_environment, settings_at};
 use crate::operation;
 use crate::proxy::{LARGEST, TARGET, refusal, response};
 
@@ -101,13 +101,7 @@ impl Simulated {
     /// How a provider reaches it.
     #[must_use]
     pub fn settings(&self) -> AwsSettings {
-        let endpoint = Some(format!("http://{}", self.address));
-        AwsSettings {
-            region: Some(REGION.to_owned()),
-            ecs_endpoint: endpoint.clone(),
-            efs_endpoint: endpoint.clone(),
-            ssm_endpoint: endpoint,
-        }
+        settings_at(self.address)
     }
 
     /// Every task that was asked for, oldest first.

@@ -70,22 +70,15 @@ impl Calls {
         let latest = Instant::now() + PATIENCE;
         let mut trying = None;
         for failures in 0.. {
-            match tokio::time::timeout_at(latest, bucket.take()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Err(crowded(action)),
-            }
+            turn(bucket, action, latest).await?;
             let until = *trying.get_or_insert_with(|| latest.min(Instant::now() + TRYING));
-            let error = match call(action, send()).await {
+            // The SDK's futures are large: on the heap they take no stack from those around them.
+            let error = match self.call(bucket, action, Box::pin(send())).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            match error.kind {
-                AwsErrorKind::Throttled => self.throttled(bucket, &error),
-                AwsErrorKind::Unreachable => {}
-                AwsErrorKind::Denied | AwsErrorKind::Refused => return Err(error),
-            }
             let pause = pause(failures, random());
-            if Instant::now() + pause >= until {
+            if !error.is_retryable() || Instant::now() + pause >= until {
                 return Err(error);
             }
             tracing::debug!(%error, failures, "ECS is asked again");
@@ -107,10 +100,23 @@ impl Calls {
         R: fmt::Debug,
         SdkError<E, R>: RequestId,
     {
-        match tokio::time::timeout(PATIENCE, bucket.take()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return Err(crowded(action)),
-        }
+        turn(bucket, action, Instant::now() + PATIENCE).await?;
+        self.call(bucket, action, sent).await
+    }
+
+    /// Calls, and tells the bucket where AWS says that there was no token.
+    async fn call<T, E, R>(
+        &self,
+        bucket: &Bucket,
+        action: &'static str,
+        sent: impl Future<Output = Result<T, SdkError<E, R>>>,
+    ) -> Result<T, AwsError>
+    where
+        T: RequestId,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: fmt::Debug,
+        SdkError<E, R>: RequestId,
+    {
         let answer = call(action, sent).await;
         if let Err(error) = &answer
             && error.kind == AwsErrorKind::Throttled
@@ -128,6 +134,14 @@ impl Calls {
             *warned = Some(Instant::now());
             tracing::warn!(%error, "AWS is asked for more than it takes");
         }
+    }
+}
+
+/// Waits for a token, until `latest`.
+async fn turn(bucket: &Bucket, action: &'static str, latest: Instant) -> Result<(), AwsError> {
+    match tokio::time::timeout_at(latest, bucket.take()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(crowded(action)),
     }
 }
 
