@@ -14,6 +14,7 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PublicKeyData,
 };
+use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -32,6 +33,9 @@ const SKEW: Duration = Duration::from_secs(3600);
 /// How long a gateway's certificate is good for, from its making. Short, so that what leaks with a
 /// gateway's memory is soon of no use.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// What a gateway is called by the others, in its certificate: whatever its address is.
+pub const PEER: &str = "peer.shellgate.internal";
 
 /// An authority.
 pub struct Authority {
@@ -133,28 +137,42 @@ impl Authority {
         certificates.map(|certificate| pem::of("CERTIFICATE", certificate)).collect()
     }
 
+    /// Those by which gateways know each other.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Unmade`].
+    pub fn roots(&self) -> Result<RootCertStore, AuthorityError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &self.certificates {
+            let added = roots.add(certificate.clone());
+            added.map_err(|error| AuthorityError::Unmade(error.to_string()))?;
+        }
+        Ok(roots)
+    }
+
     /// When the one that signs runs out.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
     }
 
-    /// A new key, and a certificate for this host.
+    /// A new key, and a certificate: for this host towards tasks, and as a gateway towards others.
     ///
     /// # Errors
     /// [`AuthorityError::Unmade`].
     pub fn issue(&self, host: &str, now: SystemTime) -> Result<Leaf, AuthorityError> {
         let unmade = |error: &dyn std::fmt::Display| AuthorityError::Unmade(error.to_string());
         let key = KeyPair::generate().map_err(|error| unmade(&error))?;
-        let mut params =
-            CertificateParams::new([host.to_owned()]).map_err(|error| unmade(&error))?;
+        let mut params = CertificateParams::new([host.to_owned(), PEER.to_owned()])
+            .map_err(|error| unmade(&error))?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "Shellgate gateway");
         params.not_before = (now - SKEW).into();
         params.not_after = (now + LIFETIME).min(self.not_after).into();
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer).map_err(|error| unmade(&error))?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));

@@ -37,8 +37,8 @@ pub use key::{Algorithm, KeyMaterial, StaticKey};
 pub use network::{Network, WebOrigin};
 pub use secret_ref::SecretRef;
 pub use sections::{
-    AuthTimes, Development, Limits, Listen, Log, LogFormat, Sandbox, Secrets, Server, TaskCompute,
-    TaskLimits, Tasks, Volumes,
+    AuthTimes, Development, Limits, Listen, Log, LogFormat, Peers, Sandbox, Secrets, Server,
+    TaskCompute, TaskLimits, Tasks, Volumes,
 };
 pub use source::VARIABLE_PREFIX;
 pub use store::{Store, StoreAuth, StoreKind};
@@ -66,6 +66,8 @@ pub struct Config {
     pub log: Log,
     /// Where it listens.
     pub listen: Listen,
+    /// The gateways that share its store.
+    pub peers: Peers,
     /// Whom it believes.
     pub auth: Auth,
     /// Its database.
@@ -215,6 +217,7 @@ impl Config {
         let config = Self {
             log: read!("log", Log::read, context),
             listen: read!("listen", Listen::read, context),
+            peers: read!("peers", Peers::read, context),
             auth: read!("auth", auth::read, context),
             store: read!("store", Store::read, context),
             tasks: read!("tasks", Tasks::read, context),
@@ -256,6 +259,7 @@ impl Config {
         section("server", self.server.show());
         section("log", self.log.show());
         section("listen", self.listen.show());
+        section("peers", self.peers.show());
         section("auth", self.auth.show());
         for issuer in &self.auth.issuers {
             section("[auth.issuers]", issuer.show());

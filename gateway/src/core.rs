@@ -25,6 +25,7 @@ use crate::clock;
 use crate::config::{Config, DialUrl, VolumeKind};
 use crate::http::link::Doors;
 use crate::launcher::Timings;
+use crate::peers::Peers;
 use crate::registry::Registry;
 use crate::removal::Removals;
 use crate::room::Room;
@@ -49,6 +50,8 @@ pub struct Core {
     pub config: Config,
     /// What survives.
     pub store: Store,
+    /// The gateways that share it.
+    pub peers: Peers,
     /// Where tasks run.
     pub compute: AnyCompute,
     /// How its tasks' bridges get back.

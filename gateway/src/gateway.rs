@@ -18,15 +18,17 @@ use crate::auth::enrolment::{EnrolmentKeys, KeyError};
 use crate::auth::origin::AllowedOrigins;
 use crate::auth::{Scopes, Verifier};
 use crate::authority::{Authorities, AuthorityError};
+use crate::clock;
 use crate::config::{Config, Faults, TaskCompute, VolumeKind};
 use crate::core::{Core, Way};
 use crate::http::link::{Doors, network};
-use crate::http::{self, Listener, standby};
+use crate::http::{self, Listener, elsewhere, peer, standby};
 use crate::issuer::routes::router;
 use crate::issuer::{DevIssuer, DevIssuerConfig, IssuerError, refuse_beside};
 use crate::issuers::verifier_config;
 use crate::kept::{self, Kept};
 use crate::launcher::Timings;
+use crate::peers::{self, Peers};
 use crate::providers::{ProviderError, Providers};
 use crate::reaper;
 use crate::registry::Registry;
@@ -193,9 +195,20 @@ impl Gateway {
         let task_address = tasks.as_ref().map(|tasks| tasks.address);
         let place = config.store.place();
         let no_store = |source| StartError::Store { place: place.clone(), source };
+        let peer = config.listen.peer.map(|address| bind(address, "listen.peer")).transpose()?;
+        let listening = peer.as_ref().map(TcpListener::local_addr).transpose()?;
+        let instance = state.instance()?;
+        let says = peers::registration(&config, instance, listening, clock::unix_millis());
+        let says = says.map_err(|why| StartError::Config(vec![why]))?;
         let (say, waiting) = watch::channel("the gateway starts".to_owned());
+        let joining = async {
+            let store = open::store(&config, &providers.kept, providers.passwords, &say).await?;
+            let joined = peers::join(&store, &says, config.peers.deadline.get(), &say).await;
+            joined.map_err(no_store)?;
+            Ok::<_, StartError>(store)
+        };
         let store = tokio::select! {
-            store = open::store(&config, &providers.kept, providers.passwords, &say) => store?,
+            store = joining => store?,
             never = standby::serve(&admin, &waiting) => match never {},
             () = told_to_stop => return Err(StartError::ToldToStop),
         };
@@ -210,6 +223,7 @@ impl Gateway {
         let way = way(&config, tasks.as_ref())?;
         let core = Arc::new(Core {
             store,
+            peers: Peers::default(),
             compute: providers.compute,
             volumes: providers.volumes,
             secrets: providers.secrets,
@@ -233,7 +247,10 @@ impl Gateway {
         });
         let adopted = reaper::adopt(&core).await.map_err(no_store)?;
         removal::take_up_all(&core).await.map_err(no_store)?;
-        let mut routes = http::client_routes(&core);
+        if core.store.is_shared() {
+            core.tracker.spawn(peers::keep(core.clone()));
+        }
+        let mut routes = elsewhere::anywhere(&core, http::client_routes(&core));
         if let Some(held) = &development {
             routes = routes.merge(router(held.issuer.clone(), client_address.port()));
         }
@@ -241,6 +258,9 @@ impl Gateway {
         core.tracker.spawn(http::serve(core.clone(), client, Listener::Client, routes));
         core.tracker.spawn(http::serve(core.clone(), admin, Listener::Admin, admin_routes));
         if let Some(TaskListener { listener, authorities, .. }) = tasks {
+            if let Some(peer) = peer {
+                core.tracker.spawn(peer::serve(core.clone(), peer, authorities.clone()));
+            }
             core.tracker.spawn(network::serve(core.clone(), listener, authorities.tls()?));
             let stopping = core.stopping.clone();
             core.tracker.spawn(async move {
@@ -258,7 +278,8 @@ impl Gateway {
             core.tracker.spawn(room::watch(core.clone()));
         }
         let task = task_address.map(tracing::field::display);
-        tracing::info!(client = %client_address, admin = %admin_address, task, adopted, "serving");
+        let peer = says.address;
+        tracing::info!(client = %client_address, admin = %admin_address, task, peer, adopted, "serving");
         Ok(Self {
             core,
             client: client_address,
@@ -307,10 +328,10 @@ impl Gateway {
         Some(sign_in_link(self.client, &code))
     }
 
-    /// Waits, as long as it takes, until another gateway has this one's store: in words, which. It can
-    /// keep nothing then, and is to be stopped.
-    pub async fn has_lost_its_store(&self) -> String {
-        self.core.store.lost().await
+    /// Waits, as long as it takes, until the others take this gateway for dead: in words, why. It keeps
+    /// nothing then, and is to be stopped.
+    pub async fn is_taken_for_dead(&self) -> String {
+        self.core.peers.lost().await
     }
 
     /// How many sessions live here.
@@ -335,6 +356,11 @@ impl Gateway {
             tracing::warn!(tasks, sessions, "not everything ended in time");
         }
         self.core.verifier.shutdown().await;
+        if self.core.store.is_shared()
+            && let Err(error) = self.core.store.deregister().await
+        {
+            tracing::warn!(%error, "the others find out by themselves that this gateway is gone");
+        }
         self.core.store.close().await;
         tracing::info!("stopped");
     }

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,10 +30,12 @@ use crate::transport::Transport;
 pub mod attach;
 pub mod caller;
 pub mod document;
+pub mod elsewhere;
 pub mod events;
 pub mod link;
 pub mod ops;
 pub mod page;
+pub mod peer;
 pub mod removals;
 pub mod sessions;
 pub mod standby;
@@ -75,18 +78,35 @@ pub struct Connection {
     pub permit: Arc<ConnectionPermit>,
     /// Given back once the connection has authenticated.
     unauthenticated: Arc<Mutex<Option<SocketPermit>>>,
+    has_authenticated: Arc<AtomicBool>,
 }
 
 impl Connection {
+    fn new(
+        address: IpAddr,
+        peer: SocketAddr,
+        permit: ConnectionPermit,
+        unauthenticated: Option<SocketPermit>,
+    ) -> Self {
+        Self {
+            address,
+            peer,
+            permit: Arc::new(permit),
+            unauthenticated: Arc::new(Mutex::new(unauthenticated)),
+            has_authenticated: Arc::default(),
+        }
+    }
+
     /// It has authenticated: it does not count against its address any more.
     pub fn authenticated(&self) {
+        self.has_authenticated.store(true, Ordering::Release);
         if let Ok(mut permit) = self.unauthenticated.lock() {
             permit.take();
         }
     }
 }
 
-/// The client listener's routes.
+/// The client listener's routes, for the sessions that this gateway keeps.
 pub fn client_routes(core: &Arc<Core>) -> Router {
     let (api, _) = document::api();
     api.merge(page::routes()).layer(DefaultBodyLimit::max(CONTROL_MAX)).with_state(core.clone())
@@ -151,12 +171,7 @@ fn welcome(
     let _ = stream.set_nodelay(true);
     let transport = Transport::from(stream);
     transport.give_up_after(UNREAD);
-    let connection = Connection {
-        address: peer.ip(),
-        peer,
-        permit: Arc::new(permit),
-        unauthenticated: Arc::new(Mutex::new(socket)),
-    };
+    let connection = Connection::new(peer.ip(), peer, permit, socket);
     let (served, routes) = (core.clone(), routes.clone());
     core.tracker.spawn(async move {
         let service = service_fn(|request: Request<hyper::body::Incoming>| {
@@ -186,7 +201,7 @@ async fn answer(
     core: &Arc<Core>,
     connection: &Connection,
     proxied: bool,
-    mut request: Request<Body>,
+    request: Request<Body>,
     routes: Router,
 ) -> Result<Response<Body>, Infallible> {
     if request.headers().contains_key(header::TRANSFER_ENCODING) {
@@ -207,10 +222,20 @@ async fn answer(
             Err(denied) => return Ok(Refusal::from(denied).into_response()),
         }
     }
+    Ok(respond(connection, request, routes).await)
+}
+
+/// Answers a request in time, with what every answer has.
+async fn respond(
+    connection: Connection,
+    mut request: Request<Body>,
+    routes: Router,
+) -> Response<Body> {
     request.extensions_mut().insert(ConnectInfo(connection.peer));
     request.extensions_mut().insert(connection);
     let mut response = match tokio::time::timeout(ANSWER, routes.oneshot(request)).await {
-        Ok(response) => as_problem(response?),
+        Ok(Ok(response)) => as_problem(response),
+        Ok(Err(never)) => match never {},
         Err(_) => {
             let close = [(header::CONNECTION, "close")];
             as_problem((StatusCode::REQUEST_TIMEOUT, close).into_response())
@@ -219,7 +244,7 @@ async fn answer(
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(response)
+    response
 }
 
 /// Whom the configured proxies speak for: the last address in `X-Forwarded-For` that is not a proxy

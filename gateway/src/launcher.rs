@@ -7,6 +7,7 @@ use std::time::Duration;
 use shellgate_infra::compute::{Capacity, Compute, TaskName, TaskRef, TaskSpec};
 use shellgate_infra::volumes::{VolumeKey, Volumes};
 use shellgate_protocol::client_leg::Phase;
+use shellgate_protocol::{Launch, SessionId};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -127,10 +128,15 @@ pub fn enter(core: &Core, view: &watch::Sender<View>, phase: Phase) {
     view.send_modify(|view| view.waiting = Some(waiting));
 }
 
-/// The name of a session's task.
+/// The name of the task of a session's launch.
 #[must_use]
-pub fn task_name(record: &Record) -> Option<TaskName> {
-    TaskName::new(format!("{}-{}", record.id, record.life.link.launch))
+pub fn task_name(id: SessionId, launch: Launch) -> Option<TaskName> {
+    TaskName::new(format!("{id}-{launch}"))
+}
+
+fn name_of(record: &Record) -> Result<TaskName, LaunchError> {
+    let name = task_name(record.id, record.life.link.launch);
+    name.ok_or_else(|| LaunchError::BadName(record.id.to_string()))
 }
 
 /// A task that runs.
@@ -199,7 +205,7 @@ async fn start(
         .templates
         .get(template_name)
         .ok_or_else(|| LaunchError::NoTemplate(template_name.clone()))?;
-    let name = task_name(record).ok_or_else(|| LaunchError::BadName(record.id.to_string()))?;
+    let name = name_of(record)?;
     let user = record.owner.key();
     let key = VolumeKey::new(&user).ok_or_else(|| LaunchError::BadName(user.clone()))?;
 
@@ -252,7 +258,7 @@ pub fn capacity(record: &Record, template: &Template) -> Capacity {
 /// # Errors
 /// [`LaunchError::NoTask`] where none runs.
 pub async fn find(core: &Core, record: &Record) -> Result<Launched, LaunchError> {
-    let name = task_name(record).ok_or_else(|| LaunchError::BadName(record.id.to_string()))?;
+    let name = name_of(record)?;
     loop {
         match core.compute.list().await {
             Ok(tasks) => {

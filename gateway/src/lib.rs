@@ -22,6 +22,7 @@ pub mod issuer;
 pub mod admission;
 
 pub mod core;
+pub mod peers;
 pub mod registry;
 
 pub mod idle;

@@ -207,7 +207,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let mut lost = None;
     let sessions = loop {
         tokio::select! {
-            why = gateway.has_lost_its_store() => {
+            why = gateway.is_taken_for_dead() => {
                 tracing::error!("leaving: {why}");
                 lost = Some(why);
                 break Sessions::Leave;
@@ -234,7 +234,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
             aside("Leaving at once; what was not stopped is adopted or stopped next time.");
         }
     }
-    // Not in good order: whoever watches over it starts it again, and then it waits its turn.
+    // Not in good order: whoever watches over it starts it again.
     lost.map_or(Ok(()), |why| Err(why.into()))
 }
 

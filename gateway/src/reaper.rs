@@ -14,11 +14,14 @@ use crate::clock;
 use crate::core::{Core, dial_root};
 use crate::launcher::task_name;
 use crate::removal::Removal;
-use crate::session::keeper::{Keeper, Places};
-use crate::store::StoreError;
+use crate::session::keeper::Keeper;
+use crate::store::{Running, StoreError};
 
 /// How often tasks and sessions are compared, and the store is swept.
 const ROUND: Duration = Duration::from_secs(60);
+
+/// Sessions that are taken over at the same time. Whatever is left, others may take as well.
+const TAKEN_AT_ONCE: u32 = 64;
 
 /// Tasks that are stopped at the same time: each may take minutes to be gone.
 const STOPS_AT_ONCE: usize = 50;
@@ -26,24 +29,44 @@ const STOPS_AT_ONCE: usize = 50;
 /// How long an ended session, and the audit trail, are kept.
 const KEPT_MS: i64 = 30 * 86_400_000;
 
-/// Adopts every session that has not ended.
+/// Takes every session that has not ended and is nobody's: what earlier gateways have left.
 ///
 /// # Errors
 /// Where the store can't be read.
 pub async fn adopt(core: &Arc<Core>) -> Result<usize, StoreError> {
-    let records = core.store.unended().await?;
-    let adopted = records.len();
-    for record in records {
-        let permit = core.admission.adopt_session(&record.owner.key());
-        Keeper::take_charge(core, record, Places { session: permit, start: None });
+    let mut adopted = 0;
+    loop {
+        match take_unkept(core).await? {
+            0 => return Ok(adopted),
+            some => adopted += some,
+        }
+        if !core.store.is_shared() {
+            // All of them: nothing is somebody else's.
+            return Ok(adopted);
+        }
     }
-    Ok(adopted)
+}
+
+/// Takes some of the sessions that are nobody's: how many. The others leave some, too.
+///
+/// # Errors
+/// Where the store can't be read.
+pub async fn take_unkept(core: &Arc<Core>) -> Result<usize, StoreError> {
+    let most = if core.store.is_shared() { TAKEN_AT_ONCE } else { u32::MAX };
+    let records = core.store.take_unkept(most).await?;
+    let taken = records.len();
+    for record in records {
+        tracing::info!(session = %record.id, "taken over: nobody kept it");
+        Keeper::adopt(core, record);
+    }
+    Ok(taken)
 }
 
 /// Compares and sweeps until the gateway stops.
 pub async fn run(core: Arc<Core>) {
+    let mut unkept = HashSet::new();
     loop {
-        reconcile(&core).await;
+        reconcile(&core, &mut unkept).await;
         let now = clock::unix_millis();
         if let Err(error) = core.store.sweep(now, now - KEPT_MS).await {
             tracing::warn!(%error, "the store was not swept");
@@ -55,9 +78,9 @@ pub async fn run(core: Arc<Core>) {
     }
 }
 
-/// Stops tasks that no session of this gateway owns, and removes the directories in which their
-/// bridges dialled.
-async fn reconcile(core: &Arc<Core>) {
+/// Stops tasks that no session owns, whichever gateway keeps it, and removes the directories in which
+/// their bridges dialled. `unkept` are the sessions of this gateway that had no keeper the last time.
+async fn reconcile(core: &Arc<Core>, unkept: &mut HashSet<SessionId>) {
     // Listed before the sessions: what is started meanwhile is not in the lists.
     let directories = dial_directories(core).await;
     let tasks = match core.compute.list().await {
@@ -67,26 +90,19 @@ async fn reconcile(core: &Arc<Core>) {
             return;
         }
     };
-    // Asked after they were listed: whoever has taken the store from this gateway meanwhile has started
-    // none of them yet.
-    if let Err(error) = core.store.check().await {
-        tracing::warn!(%error, "tasks are not compared: the store may be another's");
-        return;
-    }
-    let removals = match core.store.unended_removals().await {
-        Ok(removals) => removals,
+    let read = async { Ok((core.store.running().await?, core.store.unended_removals().await?)) };
+    let (running, removals) = match read.await {
+        Ok(read) => read,
         Err(error) => {
-            tracing::warn!(%error, "removals could not be read, so no task is stopped");
+            let error: StoreError = error;
+            tracing::warn!(%error, "sessions could not be read, so no task is stopped");
             return;
         }
     };
-    let mut owned: HashSet<_> = core
-        .registry
-        .all()
-        .iter()
-        .filter_map(|(_, handle)| task_name(&handle.view.borrow().record))
-        .collect();
+    let mut owned: HashSet<_> =
+        running.iter().filter_map(|of| task_name(of.id, of.launch)).collect();
     owned.extend(removals.iter().filter_map(Removal::task_name));
+    keep_what_is_ours(core, &running, unkept).await;
     let orphans = tasks.into_iter().filter(|task| !owned.contains(task.name()));
     futures_util::stream::iter(orphans)
         .for_each_concurrent(STOPS_AT_ONCE, |task| stop_orphan(core, task))
@@ -101,6 +117,26 @@ async fn reconcile(core: &Arc<Core>) {
             }
             // Its keeper may have been quicker.
             Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// Gives a keeper to sessions that this gateway is to keep and does not: it was not told that it got
+/// them. Those that had none a round ago, too: one that is being made has its own in a moment.
+async fn keep_what_is_ours(core: &Arc<Core>, running: &[Running], unkept: &mut HashSet<SessionId>) {
+    let ours = running.iter().filter(|of| of.is_ours && core.registry.get(of.id).is_none());
+    let before = std::mem::replace(unkept, ours.map(|of| of.id).collect());
+    for id in unkept.intersection(&before) {
+        if core.stopping.is_cancelled() {
+            return;
+        }
+        match core.store.kept(*id).await {
+            Ok(Some(kept)) if kept.gateway.as_deref() == Some(core.store.gateway()) => {
+                tracing::warn!(session = %id, "it had no keeper");
+                Keeper::adopt(core, kept.record);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(session = %id, %error, "it has no keeper yet"),
         }
     }
 }

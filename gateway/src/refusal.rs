@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use shellgate_protocol::{CloseCode, SessionId};
 
-use crate::admission::{Denied, Scope};
+use crate::admission::{Denied, Reason, Scope};
 use crate::auth::{AuthError, UserId};
 use crate::clock;
 use crate::store::StoreError;
@@ -63,7 +63,7 @@ pub enum Refusal {
     Denied(Denied),
     /// The store failed.
     #[error("the store failed: {0}")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
     /// The gateway is stopping.
     #[error("the gateway is stopping")]
     GoingAway,
@@ -78,6 +78,15 @@ impl From<JsonRejection> for Refusal {
             JsonRejection::MissingJsonContentType(_) => Self::NotJson,
             why if why.status() == StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
             why => Self::BadRequest(why.body_text()),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooManySessions => Denied::new(Reason::TooManySessions).into(),
+            error => Self::Store(error),
         }
     }
 }

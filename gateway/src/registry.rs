@@ -1,17 +1,24 @@
 //! The sessions that live on this gateway, and how to reach their keepers. Knows no bytes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use futures_channel::mpsc;
+use futures_util::SinkExt;
 use shellgate_protocol::SessionId;
-use shellgate_protocol::client_leg::Phase;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use shellgate_protocol::client_leg::{EndReason, Phase};
+use tokio::sync::{oneshot, watch};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout};
 
+use crate::auth::UserId;
 use crate::relay::{Activity, Command};
 use crate::session::Record;
 use crate::session::keeper::Message;
+
+/// How long a session's keeper may take to hear a wish to stop and to store what comes of it.
+const ACCEPT_STOP: Duration = Duration::from_secs(5);
 
 /// What everybody may see of a session without asking its keeper.
 #[derive(Debug, Clone)]
@@ -48,6 +55,23 @@ pub struct Handle {
     pub activity: Arc<Activity>,
 }
 
+impl Handle {
+    /// Wishes the session stopped. Whether its keeper heard it: one that is gone does not take it, and
+    /// one that goes drops what it has not heard.
+    ///
+    /// # Errors
+    /// Where the keeper takes too long.
+    pub async fn stop(&self, reason: EndReason, actor: Option<UserId>) -> Result<bool, Elapsed> {
+        let (seen, is_seen) = oneshot::channel();
+        let message = Message::Stop { reason, actor, seen };
+        let heard = async {
+            let _ = self.keeper.clone().send(message).await;
+            is_seen.await.is_ok()
+        };
+        timeout(ACCEPT_STOP, heard).await
+    }
+}
+
 /// The sessions that live on this gateway.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -55,14 +79,20 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A session has a keeper now.
-    pub fn add(&self, id: SessionId, handle: Handle) {
-        self.handles.insert(id, handle);
+    /// A session has a keeper now, unless it had one: that one is returned.
+    pub fn add(&self, id: SessionId, handle: &Handle) -> Option<Handle> {
+        match self.handles.entry(id) {
+            Entry::Occupied(other) => Some(other.get().clone()),
+            Entry::Vacant(place) => {
+                place.insert(handle.clone());
+                None
+            }
+        }
     }
 
-    /// A session's keeper is gone.
-    pub fn remove(&self, id: SessionId) {
-        self.handles.remove(&id);
+    /// A session's keeper is gone: the one that shows this view.
+    pub fn remove(&self, id: SessionId, view: &watch::Sender<View>) {
+        self.handles.remove_if(&id, |_, handle| handle.view.same_channel(&view.subscribe()));
     }
 
     /// How to reach a session.

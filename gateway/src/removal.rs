@@ -12,19 +12,20 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::SinkExt;
 use serde::{Deserialize, Serialize};
 use shellgate_infra::compute::{Compute, ComputeError, Emptying, TaskName};
 use shellgate_infra::volumes::{VolumeError, VolumeKey, VolumeRef, Volumes};
+use shellgate_protocol::SessionId;
 use shellgate_protocol::client_leg::EndReason;
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
 
 use crate::auth::UserId;
 use crate::config::VolumeKind;
 use crate::core::Core;
-use crate::session::keeper::Message;
-use crate::store::StoreError;
+use crate::http::peer::StopHere;
+use crate::peers::call::ask;
+use crate::store::{Kept, StoreError};
 use crate::{audit, clock};
 
 /// Users who are removed at one time; the others wait.
@@ -35,9 +36,6 @@ const SESSIONS_END: Duration = Duration::from_secs(600);
 
 /// Between two looks whether they have.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// How long a session's keeper may take to hear that it is to stop.
-const ACCEPT_STOP: Duration = Duration::from_secs(5);
 
 /// How often a removal is tried before it waits for somebody to ask for it again, and the pause before
 /// the second try; it doubles.
@@ -207,7 +205,9 @@ pub async fn begin(
     }
     let mut kept = core.store.removal(&user.key()).await?;
     if let Some(removal) = kept.as_mut().filter(|removal| removal.hinders()) {
-        if take_up(core, removal.clone()) && removal.given_up {
+        // Whoever has given it up works at it no more.
+        let is_ours = core.store.take_removal(&user.key(), removal.given_up).await?;
+        if is_ours && take_up(core, removal.clone()) && removal.given_up {
             note(core, removal, asked_by, "user.removal.asked", "again").await;
         }
         removal.given_up = false;
@@ -215,15 +215,17 @@ pub async fn begin(
     Ok(kept)
 }
 
-/// Goes on with every removal that an earlier gateway has left, but for those that wait to be asked
-/// for again.
+/// Goes on with every removal that no other gateway works at, but for those that wait to be asked for
+/// again.
 ///
 /// # Errors
 /// Where the store can't be read.
 pub async fn take_up_all(core: &Arc<Core>) -> Result<(), StoreError> {
     let left = core.store.unended_removals().await?;
     for removal in left.into_iter().filter(|removal| !removal.given_up) {
-        take_up(core, removal);
+        if core.store.take_removal(&removal.user.key(), false).await? {
+            take_up(core, removal);
+        }
     }
     Ok(())
 }
@@ -247,7 +249,9 @@ fn take_up(core: &Arc<Core>, removal: Removal) -> bool {
 async fn work(core: &Arc<Core>, mut removal: Removal) {
     if std::mem::take(&mut removal.given_up) {
         removal.failure = None;
-        save(core, &removal).await;
+        if save(core, &removal).await == Some(false) {
+            return;
+        }
     }
     let mut pause = PAUSE;
     for tries in 1..=TRIES {
@@ -269,9 +273,11 @@ async fn work(core: &Arc<Core>, mut removal: Removal) {
         } else {
             tracing::warn!(%user, ?step, tries, %error, "a removal is tried again");
         }
-        if !save(core, &removal).await {
+        match save(core, &removal).await {
+            Some(true) => {}
+            Some(false) => return,
             // A task of which no row knows would be stopped as nobody's.
-            removal.attempt = stored_attempt;
+            None => removal.attempt = stored_attempt,
         }
         if removal.given_up {
             return;
@@ -281,13 +287,13 @@ async fn work(core: &Arc<Core>, mut removal: Removal) {
     }
 }
 
-/// Stores how far it is; `false` where that failed.
-async fn save(core: &Core, removal: &Removal) -> bool {
+/// Stores how far it is; `None` where that failed, and `false` where another gateway works at it.
+async fn save(core: &Core, removal: &Removal) -> Option<bool> {
     let saved = core.store.save_removal(removal).await;
     if let Err(error) = &saved {
         tracing::error!(user = %removal.user, %error, "a removal was not stored");
     }
-    saved.is_ok()
+    saved.ok()
 }
 
 /// Takes every step that is left.
@@ -338,25 +344,30 @@ async fn end_sessions(core: &Core, removal: &Removal) -> Result<(), RemovalError
         if Instant::now() >= until {
             return Err(RemovalError::Sessions(left.len()));
         }
-        for id in left.into_iter().map(|record| record.id) {
-            if told.contains(&id) {
-                continue;
-            }
-            // One that is being made has its keeper in a moment.
-            let Some(handle) = core.registry.get(id) else { continue };
-            let (seen, is_seen) = oneshot::channel();
-            let actor = Some(removal.asked_by.clone());
-            let message = Message::Stop { reason: EndReason::Stopped, actor, seen };
-            let heard = async {
-                let _ = handle.keeper.clone().send(message).await;
-                is_seen.await.is_ok()
-            };
-            if timeout(ACCEPT_STOP, heard).await.unwrap_or(false) {
-                told.insert(id);
+        for Kept { record, gateway } in left {
+            if !told.contains(&record.id) && stop(core, record.id, gateway, removal).await {
+                told.insert(record.id);
             }
         }
         sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Wishes a session stopped, whichever gateway keeps it; whether that was heard.
+async fn stop(core: &Core, id: SessionId, gateway: Option<String>, removal: &Removal) -> bool {
+    let by = removal.asked_by.clone();
+    if let Some(handle) = core.registry.get(id) {
+        return handle.stop(EndReason::Stopped, Some(by)).await.unwrap_or(false);
+    }
+    // One that is being made, or taken over, has its keeper in a moment.
+    let Some(gateway) = gateway.filter(|gateway| gateway != core.store.gateway()) else {
+        return false;
+    };
+    let wish = StopHere { session: id, by };
+    ask(core, &gateway, "/peer/stop", &wish).await.unwrap_or_else(|error| {
+        tracing::info!(session = %id, gateway, %error, "its gateway was not told to stop it");
+        false
+    })
 }
 
 /// Has a task delete what is in the user's volume, where nothing else can.

@@ -15,6 +15,9 @@ const LOCK: &str = "lock";
 /// The file with the key that enrolment tokens are made with.
 const ENROLMENT_KEY: &str = "enrolment.key";
 
+/// The file with the directory's own name: who comes back after a crash is known by it.
+const INSTANCE: &str = "instance";
+
 /// Why the state directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
@@ -101,6 +104,25 @@ impl StateDir {
         &self.path
     }
 
+    /// A name of the directory, by chance, that stays.
+    ///
+    /// # Errors
+    /// [`StateDirError`].
+    pub fn instance(&self) -> Result<String, StateDirError> {
+        let path = self.path.join(INSTANCE);
+        let io = |source| StateDirError::Io { path: path.clone(), source };
+        match std::fs::read_to_string(&path) {
+            Ok(name) if uuid::Uuid::parse_str(&name).is_ok() => Ok(name),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io(error)),
+            // Damaged, it is as good as none.
+            Ok(_) | Err(_) => {
+                let name = uuid::Uuid::new_v4().simple().to_string();
+                write_private(&path, name.as_bytes()).map_err(io)?;
+                Ok(name)
+            }
+        }
+    }
+
     /// The key that enrolment tokens are made with; a new one where there is none.
     ///
     /// # Errors
@@ -161,6 +183,17 @@ mod tests {
         std::fs::create_dir(&path).expect("made");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("opened");
         assert!(matches!(StateDir::hold(&path), Err(StateDirError::Open { .. })));
+    }
+
+    #[test]
+    fn a_directory_keeps_its_name_and_has_another_than_others() {
+        let place = tempfile::tempdir().expect("a directory");
+        let [one, other] = ["one", "other"].map(|name| {
+            StateDir::hold(&place.path().join(name)).expect("held").instance().expect("a name")
+        });
+        assert_ne!(one, other);
+        let again = StateDir::hold(&place.path().join("one")).expect("held");
+        assert_eq!(again.instance().expect("its name"), one);
     }
 
     #[test]

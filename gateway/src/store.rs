@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use shellgate_protocol::SessionId;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
+mod gateways;
 mod homes;
 pub mod open;
 pub mod postgres;
@@ -15,7 +17,9 @@ pub mod sqlite;
 mod statement;
 mod tickets;
 
+pub use gateways::{Registered, Registration};
 use postgres::{NoConnection, Postgres};
+pub use sessions::{Kept, Running};
 use sqlite::Sqlite;
 use statement::{Row, Statement};
 
@@ -28,6 +32,9 @@ pub enum StoreError {
     /// A live session of this owner has that name already.
     #[error("a session of that name exists: {0}")]
     NameTaken(SessionId),
+    /// This owner has as many sessions as they may.
+    #[error("this user has as many sessions as they may")]
+    TooManySessions,
     /// No uid is left in the configured range.
     #[error("no uid is left for another user in the configured range")]
     NoUidLeft,
@@ -75,6 +82,7 @@ impl StoreError {
             | Self::Late(_) => true,
             Self::Closed
             | Self::NameTaken(_)
+            | Self::TooManySessions
             | Self::NoUidLeft
             | Self::Unreadable(_)
             | Self::Migration(_)
@@ -100,6 +108,8 @@ pub struct Page {
 #[derive(Debug)]
 pub struct Store {
     database: Database,
+    /// This gateway's id, by which what it keeps is its own.
+    gateway: String,
     /// Whose turn it is to be given a uid.
     choosing: Mutex<()>,
 }
@@ -113,18 +123,21 @@ enum Database {
 
 impl From<Sqlite> for Store {
     fn from(of: Sqlite) -> Self {
-        Self { database: Database::Sqlite(Box::new(of)), choosing: Mutex::default() }
+        // One gateway has the file: what an earlier one kept is this one's.
+        let gateway = "this".to_owned();
+        Self { database: Database::Sqlite(Box::new(of)), gateway, choosing: Mutex::default() }
     }
 }
 
 impl From<Postgres> for Store {
     fn from(of: Postgres) -> Self {
-        Self { database: Database::Postgres(Box::new(of)), choosing: Mutex::default() }
+        let gateway = Uuid::new_v4().simple().to_string();
+        Self { database: Database::Postgres(Box::new(of)), gateway, choosing: Mutex::default() }
     }
 }
 
 impl Store {
-    /// Closes it in good order. Another gateway may have it then.
+    /// Closes it in good order.
     pub async fn close(&self) {
         match &self.database {
             Database::Sqlite(of) => of.close().await,
@@ -132,7 +145,7 @@ impl Store {
         }
     }
 
-    /// Whether the store answers, can be written, and is this gateway's.
+    /// Whether the store answers and can be written.
     ///
     /// # Errors
     /// Where it does not.
@@ -140,14 +153,6 @@ impl Store {
         match &self.database {
             Database::Sqlite(of) => of.check().await,
             Database::Postgres(of) => of.check().await,
-        }
-    }
-
-    /// Waits, as long as it takes, until another gateway has the store: in words, which.
-    pub async fn lost(&self) -> String {
-        match &self.database {
-            Database::Sqlite(_) => std::future::pending().await,
-            Database::Postgres(of) => of.lost().await,
         }
     }
 

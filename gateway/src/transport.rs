@@ -12,7 +12,7 @@ use nix::sys::socket::sockopt::{RcvBuf, SndBuf, TcpUserTimeout};
 use nix::sys::socket::{SetSockOpt, setsockopt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsStream, client, server};
 
 /// Size of a lent read buffer, in bytes: two of the largest messages of the link leg.
 const LENT: usize = 128 * 1024;
@@ -34,16 +34,52 @@ thread_local! {
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-fn lend() -> Box<[u8]> {
-    POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; LENT].into_boxed_slice())
+/// A buffer that is lent while it holds bytes.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    buffer: Box<[u8]>,
+    from: usize,
+    to: usize,
 }
 
-fn give_back(buffer: Box<[u8]>) {
-    POOL.with_borrow_mut(|pool| {
-        if pool.len() < KEPT {
-            pool.push(buffer);
-        }
-    });
+impl Lent {
+    pub fn new() -> Self {
+        let kept = POOL.with_borrow_mut(Vec::pop);
+        let buffer = kept.unwrap_or_else(|| vec![0; LENT].into_boxed_slice());
+        Self { buffer, from: 0, to: 0 }
+    }
+
+    /// Where bytes may be read into.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
+    /// So many bytes were.
+    pub fn holds(&mut self, len: usize) {
+        (self.from, self.to) = (0, len);
+    }
+
+    /// The bytes that are left.
+    pub fn rest(&self) -> &[u8] {
+        &self.buffer[self.from..self.to]
+    }
+
+    /// So many of them were taken: whether none is left.
+    pub fn advance(&mut self, len: usize) -> bool {
+        self.from += len;
+        self.from >= self.to
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        POOL.with_borrow_mut(|pool| {
+            if pool.len() < KEPT {
+                pool.push(buffer);
+            }
+        });
+    }
 }
 
 /// What the operating system carries the bytes over.
@@ -63,13 +99,6 @@ pub struct Transport {
     lent: Option<Lent>,
 }
 
-#[derive(Debug)]
-struct Lent {
-    buffer: Box<[u8]>,
-    from: usize,
-    to: usize,
-}
-
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
         limit(&stream, SndBuf, CLIENT_BUFFER);
@@ -85,9 +114,15 @@ impl From<UnixStream> for Transport {
     }
 }
 
-impl From<TlsStream<Transport>> for Transport {
-    fn from(stream: TlsStream<Transport>) -> Self {
-        Self { carrier: Carrier::Tls(Box::new(stream)), lent: None }
+impl From<server::TlsStream<Transport>> for Transport {
+    fn from(stream: server::TlsStream<Transport>) -> Self {
+        Self { carrier: Carrier::Tls(Box::new(stream.into())), lent: None }
+    }
+}
+
+impl From<client::TlsStream<Transport>> for Transport {
+    fn from(stream: client::TlsStream<Transport>) -> Self {
+        Self { carrier: Carrier::Tls(Box::new(stream.into())), lent: None }
     }
 }
 
@@ -97,16 +132,8 @@ fn limit(stream: &impl AsFd, which: impl SetSockOpt<Val = usize>, buffer: usize)
     }
 }
 
-impl Drop for Transport {
-    fn drop(&mut self) {
-        if let Some(lent) = self.lent.take() {
-            give_back(lent.buffer);
-        }
-    }
-}
-
 impl Transport {
-    /// A bridge's connection over a network, before it is a link.
+    /// A connection over a network to a bridge, or to another gateway, before it is within TLS.
     #[must_use]
     pub fn of_link(stream: TcpStream) -> Self {
         limit(&stream, SndBuf, LINK_BUFFER);
@@ -132,13 +159,11 @@ impl Transport {
     /// Hands out what the lent buffer still has; gives the buffer back once it is empty.
     fn serve(&mut self, out: &mut ReadBuf<'_>) -> bool {
         let Some(lent) = &mut self.lent else { return false };
-        let len = out.remaining().min(lent.to - lent.from);
-        out.put_slice(&lent.buffer[lent.from..lent.from + len]);
-        lent.from += len;
-        if lent.from == lent.to
-            && let Some(lent) = self.lent.take()
-        {
-            give_back(lent.buffer);
+        let rest = lent.rest();
+        let len = out.remaining().min(rest.len());
+        out.put_slice(&rest[..len]);
+        if lent.advance(len) {
+            self.lent = None;
         }
         true
     }
@@ -158,21 +183,16 @@ impl AsyncRead for Transport {
         if out.remaining() >= LENT {
             return poll_carrier(&mut this.carrier, cx, out);
         }
-        let mut buffer = lend();
-        let mut read = ReadBuf::new(&mut buffer);
+        let mut lent = Lent::new();
+        let mut read = ReadBuf::new(lent.room());
         let polled = poll_carrier(&mut this.carrier, cx, &mut read);
-        let to = read.filled().len();
-        match polled {
-            Poll::Ready(Ok(())) if to > 0 => {
-                this.lent = Some(Lent { buffer, from: 0, to });
-                this.serve(out);
-                Poll::Ready(Ok(()))
-            }
-            other => {
-                give_back(buffer);
-                other
-            }
+        let len = read.filled().len();
+        if len > 0 && matches!(polled, Poll::Ready(Ok(()))) {
+            lent.holds(len);
+            this.lent = Some(lent);
+            this.serve(out);
         }
+        polled
     }
 }
 

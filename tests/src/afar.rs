@@ -21,10 +21,11 @@ use shellgate_gateway::http::{Listener, client_routes, serve};
 use shellgate_gateway::issuers::verifier_config;
 use shellgate_gateway::kept::Kept;
 use shellgate_gateway::launcher::{Timings, task_name};
+use shellgate_gateway::peers::Peers;
 use shellgate_gateway::registry::Registry;
 use shellgate_gateway::removal::Removals;
 use shellgate_gateway::room::Room;
-use shellgate_gateway::session::keeper::{Keeper, Places};
+use shellgate_gateway::session::keeper::Keeper;
 use shellgate_gateway::session::{Record, State};
 use shellgate_gateway::state_dir::StateDir;
 use shellgate_gateway::store::sqlite::Sqlite;
@@ -108,6 +109,7 @@ impl Afar {
         let url = config.tasks.dial.clone().expect("it was set");
         let core = Arc::new(Core {
             store: store.expect("a database").into(),
+            peers: Peers::default(),
             // Nothing is started: it watches what waits.
             compute: AnyCompute::Sandbox(
                 Sandbox::new(SandboxConfig::new(state.path().join("sandbox"), "/bin/true"))
@@ -192,18 +194,17 @@ impl Afar {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux");
         record.life.state = State::Severed;
         record.detail.task = Some(TaskRef::Sandbox {
-            name: task_name(&record).expect("a name"),
+            name: task_name(record.id, record.life.link.launch).expect("a name"),
             boot_id: boot_id.trim().to_owned(),
             pid: process.pid,
             start_time: process.start_time,
         });
         let place = self.shared.place().join(record.id.to_string());
         std::fs::create_dir(&place).expect("a place for the task");
-        self.core.store.insert(&record).await.expect("stored");
+        self.core.store.insert(&record, 1000).await.expect("stored");
         let (session, launch) = (record.id, record.life.link.launch);
         let token = self.core.enrolment.token(session, launch).0;
-        let permit = self.core.admission.adopt_session(&record.owner.key());
-        Keeper::take_charge(&self.core, record, Places { session: permit, start: None });
+        Keeper::adopt(&self.core, record);
         Task { session, place, token, waits }
     }
 

@@ -105,6 +105,8 @@ impl Aws {
         config.set("secrets.kind", "ssm");
         config.set("secrets.prefix", PREFIX);
         config.set("secrets.max_age", "1s");
+        config.set("listen.peer", format!("{ADDRESS}:0"));
+        config.set("peers.deadline", "1s");
     }
 
     /// Gives a user, by their key, a secret.

@@ -2,18 +2,20 @@
 //! nothing of what passes.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
 use crate::wire::Wire;
+use crate::world::lock;
 
 /// A cable: listens on one side, dials the other for each connection. All its connections share
 /// its fate. Dropping it pulls it out.
 pub struct Cable {
     address: SocketAddr,
+    target: Arc<Mutex<SocketAddr>>,
     wire: Arc<Wire>,
     _pulled_out: DropGuard,
 }
@@ -28,9 +30,19 @@ impl Cable {
             let listener = listener.clone();
             async move { prompt(listener.accept().await?.0) }
         };
-        let dial = move || async move { prompt(TcpStream::connect(target).await?) };
+        let target = Arc::new(Mutex::new(target));
+        let to = target.clone();
+        let dial = move || {
+            let target = *lock(&to);
+            async move { prompt(TcpStream::connect(target).await?) }
+        };
         let (wire, pulled_out) = Wire::plug_in(accept, dial, tracker);
-        Self { address, wire, _pulled_out: pulled_out }
+        Self { address, target, wire, _pulled_out: pulled_out }
+    }
+
+    /// New connections lead to this address, as a balancer's may.
+    pub fn leads_to(&self, target: SocketAddr) {
+        *lock(&self.target) = target;
     }
 
     /// Where one plugs in.

@@ -25,6 +25,8 @@ struct Seen {
     serving: Option<(SocketAddr, SocketAddr)>,
     /// Where tasks dial, if there is such a place.
     task: Option<SocketAddr>,
+    /// Where other gateways call, likewise.
+    peer: Option<SocketAddr>,
     ended: Option<ExitStatus>,
     lines: u64,
 }
@@ -65,7 +67,7 @@ impl Gateway {
         let kept = log.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let (serving, task) = serving(&line);
+                let (serving, task, peer) = serving(&line);
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.len() == LINES_KEPT {
                     kept.pop_front();
@@ -76,6 +78,7 @@ impl Gateway {
                     seen.lines += 1;
                     seen.serving = seen.serving.or(serving);
                     seen.task = seen.task.or(task);
+                    seen.peer = seen.peer.or(peer);
                 });
             }
             // The last line is read: it has ended, or is about to.
@@ -98,6 +101,10 @@ impl Gateway {
 
     pub(crate) fn task_address(&self) -> SocketAddr {
         self.seen.borrow().task.expect("it has a port for tasks")
+    }
+
+    pub(crate) fn peer_address(&self) -> SocketAddr {
+        self.seen.borrow().peer.expect("it has a port for other gateways")
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -140,12 +147,14 @@ impl Gateway {
     }
 }
 
-/// What a line says of the client and the admin address, and of the tasks'.
-fn serving(line: &str) -> (Option<(SocketAddr, SocketAddr)>, Option<SocketAddr>) {
+/// What a line says of the client and the admin address, of the tasks' and of the other gateways'.
+type Serving = (Option<(SocketAddr, SocketAddr)>, Option<SocketAddr>, Option<SocketAddr>);
+
+fn serving(line: &str) -> Serving {
     let line: Value = serde_json::from_str(line).unwrap_or_default();
     if line["message"] != "serving" {
-        return (None, None);
+        return (None, None, None);
     }
     let address = |name: &str| line[name].as_str()?.parse().ok();
-    (address("client").zip(address("admin")), address("task"))
+    (address("client").zip(address("admin")), address("task"), address("peer"))
 }

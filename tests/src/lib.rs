@@ -26,6 +26,7 @@ pub mod link;
 mod wire;
 
 pub mod afar;
+pub mod another;
 pub mod bridge;
 pub mod documented;
 pub mod gate;

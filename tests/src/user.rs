@@ -36,6 +36,12 @@ impl User {
         Self { address: Some(cable.address()), ..self.clone() }
     }
 
+    /// The same user, who comes to the gateway at this address.
+    #[must_use]
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Self { address: Some(address), ..self.clone() }
+    }
+
     /// The same user with these scopes, words with spaces between.
     #[must_use]
     pub fn with_scopes(&self, scopes: &str) -> Self {

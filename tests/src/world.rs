@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) issuer: Issuer,
     pub(crate) config: Mutex<Config>,
     address: Mutex<Option<SocketAddr>>,
+    /// Where bridges dial, where that is no gateway's own port.
+    pub(crate) balancer: Mutex<Option<SocketAddr>>,
     pub(crate) tracker: TaskTracker,
 }
 
@@ -124,6 +126,9 @@ impl WorldBuilder {
         if self.on_aws {
             let aws = Aws::start(self.shared.place.path()).await;
             aws.configure(&mut lock(&self.shared.config));
+            if let Some(balancer) = *lock(&self.shared.balancer) {
+                self.shared.set("tasks.dial", format!("wss://localhost:{}", balancer.port()));
+            }
             // It is empty: nobody else has this builder.
             let _ = self.shared.aws.set(aws);
         }
@@ -152,9 +157,10 @@ impl World {
         std::fs::create_dir(place.path().join("tmp")).expect("a folder");
         let issuer = Issuer::default();
         let config = Mutex::new(Config::new(&place.path().join("state"), &issuer));
-        let (address, tracker) = (Mutex::new(None), TaskTracker::new());
+        let (address, balancer, tracker) = (Mutex::new(None), Mutex::new(None), TaskTracker::new());
         let (aws, database) = (OnceLock::new(), OnceLock::new());
-        let shared = Shared { disk: None, aws, database, place, issuer, config, address, tracker };
+        let shared =
+            Shared { disk: None, aws, database, place, issuer, config, address, balancer, tracker };
         WorldBuilder { shared, on_aws: again::is_on_aws(), on_postgres: false }
     }
 

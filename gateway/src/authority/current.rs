@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::ServerConfig;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
+use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 use tokio::sync::watch;
 
 use super::{Authority, AuthorityError, Leaf};
@@ -76,6 +79,44 @@ impl Authorities {
         Ok(Arc::new(config))
     }
 
+    /// What the gateway speaks to other gateways that call it: TLS 1.3, with whoever has a certificate
+    /// by the same authority. For one connection: the authority may be another one by the next.
+    ///
+    /// # Errors
+    /// Where the authority's certificates are of no use for that.
+    pub fn peer_server(&self) -> Result<Arc<ServerConfig>, AuthorityError> {
+        let unmade = |error: &dyn std::fmt::Display| AuthorityError::Unmade(error.to_string());
+        let roots = Arc::new(self.read.borrow().authority.roots()?);
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let known = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|error| unmade(&error))?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(|error| unmade(&error))?
+            .with_client_cert_verifier(known)
+            .with_cert_resolver(Arc::new(Newest(self.leaf.subscribe())));
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+
+    /// What the gateway speaks to another gateway that it calls, for one connection.
+    ///
+    /// # Errors
+    /// Where the authority's certificates are of no use for that.
+    pub fn peer_client(&self) -> Result<Arc<ClientConfig>, AuthorityError> {
+        let roots = self.read.borrow().authority.roots()?;
+        let mut config =
+            ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_protocol_versions(&[&TLS13])
+                .map_err(|error| AuthorityError::Unmade(error.to_string()))?
+                .with_root_certificates(roots)
+                .with_client_cert_resolver(Arc::new(Newest(self.leaf.subscribe())));
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(config))
+    }
+
     /// Reads again, and makes a new certificate where the authority has changed or the old
     /// certificate is half as old as it gets. Where something fails all stays as it is.
     pub async fn look(&self, now: SystemTime) {
@@ -127,5 +168,15 @@ struct Newest(watch::Receiver<Leaf>);
 impl ResolvesServerCert for Newest {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.borrow().certified.clone())
+    }
+}
+
+impl ResolvesClientCert for Newest {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.borrow().certified.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }

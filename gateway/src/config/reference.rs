@@ -9,8 +9,8 @@ use super::cloud::{Aws, Ecs, Efs};
 use super::key::KeyKeys;
 use super::reader::{Context, Described};
 use super::sections::{
-    AuthTimes, Development, Limits, Listen, Log, Sandbox, Secrets, Server, TaskLimits, Tasks,
-    Volumes,
+    AuthTimes, Development, Limits, Listen, Log, Peers, Sandbox, Secrets, Server, TaskLimits,
+    Tasks, Volumes,
 };
 use super::store::Store;
 use super::template::Template;
@@ -23,8 +23,11 @@ struct Section {
     keys: Vec<Described>,
 }
 
+/// Keys that hold only where several gateways can share what they have.
+const SHARED: [&str; 2] = ["listen.peer", "peers.address"];
+
 /// What an example says where a key has no default.
-const EXAMPLES: [(&str, &str); 32] = [
+const EXAMPLES: [(&str, &str); 34] = [
     ("aws.region", "\"eu-central-1\""),
     ("aws.ecs_endpoint", "\"https://ecs.eu-central-1.amazonaws.com\""),
     ("aws.efs_endpoint", "\"https://elasticfilesystem.eu-central-1.amazonaws.com\""),
@@ -36,6 +39,8 @@ const EXAMPLES: [(&str, &str); 32] = [
     ("ecs.task_role", "\"arn:aws:iam::123456789012:role/shellgate-task\""),
     ("efs.file_systems", "[\"fs-0123456789abcdef0\"]"),
     ("listen.task", "\"10.0.0.7:7802\""),
+    ("listen.peer", "\"0.0.0.0:7803\""),
+    ("peers.address", "\"10.0.0.7:7803\""),
     ("store.host", "\"shellgate.cluster-c0123456789a.eu-central-1.rds.amazonaws.com\""),
     ("store.password", "\"file:/etc/shellgate/database.password\""),
     ("store.ca", "\"file:/etc/shellgate/rds.pem\""),
@@ -74,6 +79,7 @@ fn sections() -> Vec<Section> {
         "[server]" Server,
         "[log]" Log,
         "[listen]" Listen,
+        "[peers]" Peers,
         "[auth]" AuthTimes,
         "[[auth.issuers]]" IssuerKeys,
         "[[auth.issuers.keys]]" KeyKeys,
@@ -139,13 +145,15 @@ pub fn example() -> String {
     let mut out = String::from(
         "# Every key of Shellgate's gateway with its default, or with an example where it has none.\n\
          # What each one means and allows: configuration.md. Lines with `#|` are other ways to say\n\
-         # what the lines before them say.\n",
+         # what the lines before them say, or hold only where tasks are on ECS and the store is in Postgres.\n",
     );
     for section in sections() {
         let other = section.header == "[[auth.issuers.keys]]";
         let mark = if other { "#|" } else { "#" };
         let _ = write!(out, "\n## {}\n{mark} {}\n", doc_of(&section), section.header);
         for key in &section.keys {
+            let full = format!("{}.{}", section.header.trim_matches(['[', ']']), key.key);
+            let mark = if SHARED.contains(&full.as_str()) { "#|" } else { mark };
             let _ = writeln!(out, "{mark} {} = {}", key.key, example_of(&section, key));
         }
     }

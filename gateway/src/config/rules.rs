@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, TaskCompute};
+use super::{Config, StoreKind, TaskCompute};
 
 /// Something that does not hold.
 pub(super) struct Broken {
@@ -33,10 +33,12 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
     }
     broken.extend(listeners(config));
     broken.extend(tasks(config));
+    broken.extend(peers(config));
     if auth.development.enabled {
         let ours = [("listen.client", listen.client), ("listen.admin", listen.admin)];
-        for (key, address) in ours.into_iter().chain(listen.task.map(|task| ("listen.task", task)))
-        {
+        let others = [("listen.task", listen.task), ("listen.peer", listen.peer)];
+        let others = others.into_iter().filter_map(|(key, address)| Some((key, address?)));
+        for (key, address) in ours.into_iter().chain(others) {
             if !address.ip().to_canonical().is_loopback() {
                 broken.push(Broken {
                     key,
@@ -135,7 +137,54 @@ fn listeners(config: &Config) -> Vec<Broken> {
         taken("listen.task", task, &["listen.client"], listen.client)
             .or_else(|| taken("listen.task", task, &["listen.admin"], listen.admin))
     });
-    admin.into_iter().chain(task).collect()
+    let peer = listen.peer.and_then(|peer| {
+        taken("listen.peer", peer, &["listen.client"], listen.client)
+            .or_else(|| taken("listen.peer", peer, &["listen.admin"], listen.admin))
+            .or_else(|| taken("listen.peer", peer, &["listen.task"], listen.task?))
+    });
+    admin.into_iter().chain(task).chain(peer).collect()
+}
+
+/// What several gateways need.
+fn peers(config: &Config) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let peer = config.listen.peer;
+    if peer.is_some() && config.store.kind != StoreKind::Postgres {
+        broken.push(Broken {
+            key: "listen.peer",
+            others: &["store.kind"],
+            wrong: "it is set, and store.kind is \"sqlite\": others could not share that".into(),
+            allowed: "none, or store.kind = \"postgres\"",
+        });
+    }
+    if peer.is_some() && config.tasks.compute != TaskCompute::Ecs {
+        broken.push(Broken {
+            key: "listen.peer",
+            others: &["tasks.compute"],
+            wrong: "it is set, and tasks run on this machine: no other gateway could reach them"
+                .into(),
+            allowed: "none, or tasks.compute = \"ecs\"",
+        });
+    }
+    let Some(address) = &config.peers.address else { return broken };
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let port = port.and_then(|(_, port)| port.parse::<u16>().ok());
+    if port.is_none_or(|port| port == 0) {
+        broken.push(Broken {
+            key: "peers.address",
+            others: &[],
+            wrong: format!("{address:?} is no host and port"),
+            allowed: "such as \"10.0.1.7:7803\"",
+        });
+    } else if peer.is_none() {
+        broken.push(Broken {
+            key: "peers.address",
+            others: &["listen.peer"],
+            wrong: "it is set, and listen.peer is not: nobody listens there".into(),
+            allowed: "none, or listen.peer beside it",
+        });
+    }
+    broken
 }
 
 /// What the tasks' listener needs, and what needs it.

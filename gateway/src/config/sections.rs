@@ -67,6 +67,9 @@ section! {
         /// The tasks' listener, over TLS, for tasks that dial by a network. There is none unless set:
         /// sandboxes have sockets of their own.
         task: Option<SocketAddr> = None;
+        /// The other gateways' listener, over TLS with certificates on both sides. A gateway without one
+        /// lives alone: it waits while another one has the store, and the others wait while it has.
+        peer: Option<SocketAddr> = None;
         /// Networks whose `X-Forwarded-For` is believed. Everybody else's is ignored.
         proxies: Vec<Network> = Vec::new();
         /// Origins whose pages may open a WebSocket or ask for a ticket. The development issuer's own
@@ -78,6 +81,19 @@ section! {
         unauthenticated_per_address: u32 = 32, in 1..=1_000_000;
         /// How long a connection may take to send a request's headers.
         header_timeout: Period = Period::secs(10), in Period::millis(100)..=Period::mins(5);
+    }
+}
+
+section! {
+    |context|
+    /// The other gateways that share the store.
+    pub struct Peers {
+        /// Where they reach this gateway's `listen.peer`, as `host:port`. Unless set, its own address on the
+        /// way to the database, where `listen.peer` names none.
+        address: Option<String> = None;
+        /// How long a gateway may give no sign of life before the others take its sessions. It says so four
+        /// times as often.
+        deadline: Period = Period::secs(20), in Period::millis(200)..=Period::mins(5);
     }
 }
 

@@ -29,8 +29,8 @@ choice! {
 
 section! {
     |context|
-    /// The database. Postgres is for a gateway whose machine may go away, as in a container; it is held
-    /// by one gateway at a time, and another one waits its turn.
+    /// The database. Postgres is for gateways whose machines may go away, as in containers, and for
+    /// several of them.
     pub struct Store {
         /// What it is: `sqlite`, a file on this machine, or `postgres`, version 14 or newer.
         kind: StoreKind = StoreKind::Sqlite;
@@ -38,8 +38,7 @@ section! {
         path: PathBuf = context.state("shellgate.db");
         /// How long a write waits while somebody else (a backup) holds SQLite's file.
         busy_timeout: Period = Period::secs(5), in Period::millis(1)..=Period::mins(1);
-        /// Postgres' host, or the directory with its Unix socket. No pooler between: it would lend the
-        /// connection that holds the store to others.
+        /// Postgres' host, or the directory with its Unix socket.
         host: Option<String> = None;
         /// Its port.
         port: u32 = 5432, in 1..=65535;
@@ -58,7 +57,7 @@ section! {
         /// Where the authorities (PEM) are that may have signed it, besides those that browsers trust. Read
         /// when the gateway starts.
         ca: Option<SecretRef> = None;
-        /// Connections at one time, besides one that holds the store.
+        /// Connections at one time.
         connections: u32 = 8, in 1..=1_000;
         /// How long a gateway that starts waits for a database that can't be reached. Then it leaves.
         start_wait: Period = Period::mins(1), in Period::millis(0)..=Period::hours(1);

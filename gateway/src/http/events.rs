@@ -13,7 +13,7 @@ use tokio_stream::wrappers::WatchStream;
 
 use super::caller::{Caller, Found, InPath, Wish, session};
 use super::document::refusals;
-use super::view::view_of;
+use super::view::{Live, view_of};
 use crate::core::Core;
 use crate::refusal::Refusal;
 
@@ -49,7 +49,7 @@ pub async fn stream(
     let over = core.grace_after(identity.expires_at);
     let changes = match handle {
         Some(handle) => WatchStream::new(handle.view.clone())
-            .map(move |view| view_of(&core, &view.record, Some(&handle), operator))
+            .map(move |view| view_of(&core, &view.record, Some(&Live::of(&handle)), operator))
             .left_stream(),
         None => {
             let shown = view_of(&core, &record, None, operator);

@@ -2,6 +2,7 @@
 //! its own; over a network there is one port for all, within TLS. Hostile programs can reach both,
 //! so nothing else is there. Settles who a bridge is, then hands its socket to the session's keeper.
 
+mod elsewhere;
 mod home;
 pub mod network;
 mod peer;
@@ -39,8 +40,8 @@ use crate::auth::enrolment::{fresh_nonce, verify_proof};
 use crate::core::{Core, Way};
 use crate::registry::{Handle, View};
 use crate::relay::Budget;
-use crate::session::LinkId;
 use crate::session::keeper::{Message, Turned};
+use crate::session::{LinkId, State};
 use crate::transport::Transport;
 use crate::websocket::{Largest, Socket, Upgrade, close_frame};
 
@@ -77,18 +78,7 @@ pub enum Listening {
 /// # Errors
 /// Where a socket can't be made.
 pub fn open(core: &Arc<Core>, id: SessionId, handle: Handle) -> io::Result<Listening> {
-    let user_key = handle.view.borrow().record.owner.key();
-    let door = Arc::new(Door {
-        core: core.clone(),
-        id,
-        user_key,
-        keeper: handle.keeper,
-        view: handle.view,
-        home: Home::default(),
-        bridge: Turns::default(),
-        others: Turns::default(),
-        began: Instant::now(),
-    });
+    let door = Arc::new(Door::new(core.clone(), id, Some(handle.keeper), handle.view));
     match &core.way {
         Way::Sockets => socket::listen(door).map(AbortOnDropHandle::new).map(Listening::Socket),
         Way::Network { .. } => Ok(Listening::Network(Entry::add(door))),
@@ -101,7 +91,8 @@ struct Door {
     id: SessionId,
     /// Whose session it is, as their things are named.
     user_key: String,
-    keeper: mpsc::Sender<Message>,
+    /// Its keeper, where this gateway keeps it.
+    keeper: Option<mpsc::Sender<Message>>,
     view: watch::Receiver<View>,
     /// Where its task calls from, over a network.
     home: Home,
@@ -164,10 +155,13 @@ fn session_of(path: &str) -> Option<SessionId> {
 }
 
 /// Serves one call until it is answered or has become a WebSocket.
-async fn serve_call(stream: Transport, answer: impl Fn(Request<Body>) -> Response<Body>) {
+async fn serve_call<F>(stream: Transport, answer: impl Fn(Request<Body>) -> F)
+where
+    F: Future<Output = Response<Body>>,
+{
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let answer = answer(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answer) }
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -185,6 +179,26 @@ fn status(status: StatusCode) -> Response<Body> {
 }
 
 impl Door {
+    fn new(
+        core: Arc<Core>,
+        id: SessionId,
+        keeper: Option<mpsc::Sender<Message>>,
+        view: watch::Receiver<View>,
+    ) -> Self {
+        let user_key = view.borrow().record.owner.key();
+        Self {
+            core,
+            id,
+            user_key,
+            keeper,
+            view,
+            home: Home::default(),
+            bridge: Turns::default(),
+            others: Turns::default(),
+            began: Instant::now(),
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -237,14 +251,14 @@ impl Door {
 
     async fn enrol(&self, mut socket: Socket, caller: &Caller, token: bool) {
         match timeout(STEP * 2, self.settle(&mut socket, caller, token)).await {
-            Ok(Ok((link, welcome))) => {
+            Ok(Ok((link, welcome, keeper))) => {
                 match timeout(STEP, socket.send(WsMessage::text(welcome))).await {
                     Ok(Ok(())) => {}
                     // The bridge will call again, and be welcomed again.
                     Ok(Err(_)) | Err(_) => return,
                 }
                 let linked = Message::Linked { link, socket: Box::new(socket) };
-                let _ = self.keeper.clone().send(linked).await;
+                let _ = keeper.clone().send(linked).await;
             }
             Ok(Err(turned)) => {
                 tracing::info!(session = %self.id, why = %turned.1, "a bridge was turned away");
@@ -264,7 +278,7 @@ impl Door {
         socket: &mut Socket,
         caller: &Caller,
         token: bool,
-    ) -> Result<(LinkId, String), (CloseCode, String)> {
+    ) -> Result<(LinkId, String, mpsc::Sender<Message>), (CloseCode, String)> {
         let bad = |what: &str| (CloseCode::BadRequest, what.to_owned());
         let FromBridge::Hello { key, nonce, launch, dial, .. } = receive(socket).await? else {
             return Err(bad("expected hello"));
@@ -288,19 +302,25 @@ impl Door {
         }
         let link = LinkId { launch, dial };
         self.is_at_home(caller, link, &key, token).await?;
+        let mut keeper = match &self.keeper {
+            Some(keeper) => keeper.clone(),
+            None => self.take_over(link, &key, token).await.map_err(refused)?,
+        };
         let (answer, answered) = oneshot::channel();
         let proved = Message::Proved { link, key, token, answer };
-        let over = || (CloseCode::Ended, "this session is over".to_owned());
-        self.keeper.clone().send(proved).await.map_err(|_| over())?;
-        let welcome = answered.await.map_err(|_| over())?.map_err(|turned| {
-            let code = match turned {
-                Turned::NoToken | Turned::AnotherKey => CloseCode::Forbidden,
-                Turned::Stale => CloseCode::Ended,
-                Turned::Later => CloseCode::Overloaded,
-            };
-            (code, turned.to_string())
-        })?;
-        Ok((link, welcome))
+        keeper.send(proved).await.map_err(|_| self.no_keeper())?;
+        let welcome = answered.await.map_err(|_| self.no_keeper())?.map_err(refused)?;
+        Ok((link, welcome, keeper))
+    }
+
+    /// Its keeper is gone: with the session, or to another gateway, or with this one.
+    fn no_keeper(&self) -> (CloseCode, String) {
+        match self.view.borrow().record.life.state {
+            State::Ended => (CloseCode::Ended, "this session is over".to_owned()),
+            State::Starting | State::Live | State::Severed | State::Stopping => {
+                refused(Turned::Later)
+            }
+        }
     }
 
     /// Whether who calls over a network has the task's own address: only there its proof is worth
@@ -350,6 +370,15 @@ impl Door {
             }
         }
     }
+}
+
+fn refused(turned: Turned) -> (CloseCode, String) {
+    let code = match turned {
+        Turned::NoToken | Turned::AnotherKey => CloseCode::Forbidden,
+        Turned::Stale => CloseCode::Ended,
+        Turned::Later => CloseCode::Overloaded,
+    };
+    (code, turned.to_string())
 }
 
 async fn receive(socket: &mut Socket) -> Result<FromBridge, (CloseCode, String)> {

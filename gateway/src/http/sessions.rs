@@ -1,19 +1,16 @@
 //! The API over sessions: ask for one, look at them, stop one, get a ticket. Knows no bytes.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::SinkExt;
 use serde::{Deserialize, Serialize};
 use shellgate_protocol::client_leg::{EndReason, Role};
 use shellgate_protocol::{Object, SessionId, TerminalSize};
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,16 +18,16 @@ use utoipa_axum::routes;
 use super::caller::{Caller, Found, InPath, Wish, session};
 use super::document::{refusals, schemas};
 use super::events;
-use super::view::{SessionView, view_of};
+use super::view::{Live, SessionView, live_elsewhere, view_of};
 use crate::auth::Identity;
 use crate::auth::origin::Credential;
 use crate::auth::ticket::{Ticket, TicketGrant};
 use crate::config::DEFAULT_TEMPLATE;
 use crate::core::Core;
 use crate::refusal::Refusal;
-use crate::session::keeper::{Keeper, Message, Places};
+use crate::session::keeper::{Keeper, Places};
 use crate::session::{self as domain, Record};
-use crate::store::{Page, StoreError};
+use crate::store::{Kept, Page, StoreError};
 use crate::{audit, clock};
 
 /// Sessions in a page unless the caller says how many.
@@ -38,9 +35,6 @@ const PAGE_DEFAULT: u32 = 50;
 
 /// Sessions in a page at the most.
 const PAGE_MAX: u32 = 200;
-
-/// How long a session's keeper may take to hear a wish to stop and to store what comes of it.
-const ACCEPT_STOP: Duration = Duration::from_secs(5);
 
 /// A session that somebody asks for.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -164,8 +158,8 @@ async fn create(
     }
     if let Some(name) = &wanted.name {
         check_name(name)?;
-        if let Some(record) = core.store.find_by_name(&identity.user, name).await? {
-            return existing(&core, &identity, record);
+        if let Some(kept) = core.store.find_by_name(&identity.user, name).await? {
+            return existing(&core, &identity, kept).await;
         }
     }
     let template_name = wanted.template.unwrap_or_else(|| DEFAULT_TEMPLATE.into());
@@ -191,7 +185,7 @@ async fn create(
     let made = core.tracker.spawn({
         let core = core.clone();
         async move {
-            core.store.insert(&record).await?;
+            core.store.insert(&record, core.config.limits.sessions_per_user).await?;
             let (id, actor) = (Some(record.id), record.owner.clone());
             Keeper::take_charge(&core, record, places);
             audit::record(&core.store, id, Some(&actor), "session.created", template_name).await;
@@ -203,8 +197,8 @@ async fn create(
         // Somebody else of the same user was quicker; the permits go back by themselves.
         Err(StoreError::NameTaken(id)) => {
             // One that is gone by now was being stopped.
-            let record = core.store.find(id).await?.ok_or(Refusal::Stopping(id))?;
-            return existing(&core, &identity, record);
+            let kept = core.store.kept(id).await?.ok_or(Refusal::Stopping(id))?;
+            return existing(&core, &identity, kept).await;
         }
         Err(error) => return Err(error.into()),
     }
@@ -212,12 +206,14 @@ async fn create(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(shown)).into_response())
 }
 
-fn existing(core: &Core, identity: &Identity, record: Record) -> Result<Response, Refusal> {
-    let Found { record, handle } = Found::of(core, record);
+async fn existing(core: &Core, identity: &Identity, kept: Kept) -> Result<Response, Refusal> {
+    let mut live = live_elsewhere(core, std::slice::from_ref(&kept)).await;
+    let Found { record, handle } = Found::of(core, kept.record);
     match record.life.state {
         domain::State::Stopping | domain::State::Ended => Err(Refusal::Stopping(record.id)),
         domain::State::Starting | domain::State::Live | domain::State::Severed => {
-            let shown = view_of(core, &record, handle.as_ref(), identity.scopes.is_operator());
+            let live = handle.as_ref().map(Live::of).or_else(|| live.remove(&record.id));
+            let shown = view_of(core, &record, live.as_ref(), identity.scopes.is_operator());
             Ok(Json(shown).into_response())
         }
     }
@@ -269,10 +265,12 @@ async fn list(
     let mut records = core.store.list(&page).await?;
     let more = records.len() > limit as usize;
     records.truncate(limit as usize);
-    let next = if more { records.last().map(|record| record.id) } else { None };
-    let shown = |record: Record| {
-        let Found { record, handle } = Found::of(&core, record);
-        view_of(&core, &record, handle.as_ref(), operator)
+    let next = if more { records.last().map(|kept| kept.record.id) } else { None };
+    let live = live_elsewhere(&core, &records).await;
+    let shown = |kept: Kept| {
+        let Found { record, handle } = Found::of(&core, kept.record);
+        let here = handle.as_ref().map(Live::of);
+        view_of(&core, &record, here.as_ref().or_else(|| live.get(&record.id)), operator)
     };
     Ok(Json(Sessions { sessions: records.into_iter().map(shown).collect(), next }))
 }
@@ -290,7 +288,7 @@ async fn show(
 ) -> Result<Json<SessionView>, Refusal> {
     let Found { record, handle } = session(&core, &identity, id, Wish::Read).await?;
     let operator = identity.scopes.is_operator();
-    Ok(Json(view_of(&core, &record, handle.as_ref(), operator)))
+    Ok(Json(view_of(&core, &record, handle.as_ref().map(Live::of).as_ref(), operator)))
 }
 
 /// Stop a session.
@@ -320,17 +318,10 @@ async fn stop(
     }
     // It is being made, or its gateway leaves.
     let Some(handle) = handle else { return Err(Refusal::Timeout) };
-    let (seen, is_seen) = oneshot::channel();
-    let actor = Some(identity.user.clone());
-    let message = Message::Stop { reason: EndReason::Stopped, actor, seen };
-    let heard = async {
-        // A keeper that is gone does not take it, and one that goes drops what it has not heard.
-        let _ = handle.keeper.clone().send(message).await;
-        is_seen.await.is_ok()
-    };
-    let heard = timeout(ACCEPT_STOP, heard).await.map_err(|_| Refusal::Timeout)?;
+    let heard = handle.stop(EndReason::Stopped, Some(identity.user.clone())).await;
+    let heard = heard.map_err(|_| Refusal::Timeout)?;
     let record = handle.view.borrow().record.clone();
-    let shown = Json(view_of(&core, &record, Some(&handle), operator));
+    let shown = Json(view_of(&core, &record, Some(&Live::of(&handle)), operator));
     match (heard, record.life.state) {
         (true, _) => Ok((StatusCode::ACCEPTED, shown).into_response()),
         (false, domain::State::Ended) => Ok(shown.into_response()),

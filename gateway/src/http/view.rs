@@ -1,8 +1,10 @@
 //! A session as the API shows it. Knows no request.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-use serde::Serialize;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 use shellgate_protocol::client_leg::{EndReason, Mode, Phase};
 use shellgate_protocol::{Launch, SessionId};
 use tokio::time::Instant;
@@ -11,8 +13,10 @@ use utoipa::ToSchema;
 use super::document::schemas;
 use crate::clock;
 use crate::core::{Core, Way};
+use crate::peers::call::ask;
 use crate::registry::Handle;
 use crate::session::{Record, State};
+use crate::store::Kept;
 
 /// A session, as the API shows it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -98,19 +102,59 @@ pub struct EndedView {
     pub evidence: Option<String>,
 }
 
+/// What only a session's keeper knows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Live {
+    /// What it waits for, while it has no link.
+    phase: Option<Phase>,
+    /// Whether somebody drives it.
+    attached: bool,
+    /// How many watch it.
+    observers: u32,
+    /// When it is stopped as idle, in milliseconds since the Unix epoch.
+    idle_ms: Option<i64>,
+}
+
+impl Live {
+    /// Of a session that this gateway keeps.
+    #[must_use]
+    pub fn of(handle: &Handle) -> Self {
+        let activity = &handle.activity;
+        Self {
+            phase: handle.view.borrow().waiting.map(|waiting| waiting.phase),
+            attached: activity.driver.load(Ordering::Relaxed),
+            observers: activity.observers.load(Ordering::Relaxed),
+            idle_ms: Some(activity.idle_ms.load(Ordering::Relaxed)).filter(|at| *at > 0),
+        }
+    }
+}
+
+/// The same of those of these sessions that other gateways keep, as far as they answer.
+pub async fn live_elsewhere(core: &Core, sessions: &[Kept]) -> HashMap<SessionId, Live> {
+    let mut of: HashMap<&str, Vec<SessionId>> = HashMap::new();
+    for kept in sessions.iter().filter(|kept| kept.record.life.state != State::Ended) {
+        let id = kept.record.id;
+        match kept.gateway.as_deref() {
+            Some(gateway) if core.registry.get(id).is_none() && gateway != core.store.gateway() => {
+                of.entry(gateway).or_default().push(id);
+            }
+            Some(_) | None => {}
+        }
+    }
+    let asked = of.into_iter().map(async |(gateway, ids)| {
+        let answer = ask::<_, Vec<(SessionId, Live)>>(core, gateway, "/peer/live", &ids).await;
+        answer.unwrap_or_else(|error| {
+            tracing::info!(gateway, %error, "what another gateway knows of its sessions is left out");
+            Vec::new()
+        })
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
 /// A session as the API shows it.
 #[must_use]
-pub fn view_of(
-    core: &Core,
-    record: &Record,
-    handle: Option<&Handle>,
-    operator: bool,
-) -> SessionView {
+pub fn view_of(core: &Core, record: &Record, live: Option<&Live>, operator: bool) -> SessionView {
     let state = record.life.state;
-    let live = handle.map(|handle| handle.view.borrow().clone());
-    let waiting = live.as_ref().and_then(|view| view.waiting);
-    let idle_ms =
-        handle.map(|handle| handle.activity.idle_ms.load(Ordering::Relaxed)).filter(|at| *at > 0);
     let exit = record.detail.exit.as_ref();
     let over = matches!(state, State::Stopping | State::Ended);
     let ended = (over || exit.is_some()).then(|| EndedView {
@@ -132,17 +176,17 @@ pub fn view_of(
         name: record.name.clone(),
         template: record.detail.template.clone(),
         state,
-        phase: waiting.map(|waiting| waiting.phase),
+        phase: live.and_then(|live| live.phase),
         launch: record.life.link.launch,
         mode: record.detail.mode,
         created_at: clock::rfc3339(record.created_ms),
-        attached: handle.is_some_and(|h| h.activity.driver.load(Ordering::Relaxed)),
-        observers: handle.map_or(0, |h| h.activity.observers.load(Ordering::Relaxed)),
+        attached: live.is_some_and(|live| live.attached),
+        observers: live.map_or(0, |live| live.observers),
         owner: operator.then(|| Owner {
             issuer: record.owner.issuer().to_owned(),
             user: record.owner.subject().to_owned(),
         }),
-        idle_at: idle_ms.map(clock::rfc3339),
+        idle_at: live.and_then(|live| live.idle_ms).map(clock::rfc3339),
         ends_at: record.detail.ends_ms.filter(|_| !over).map(clock::rfc3339),
         network: match core.way {
             Way::Sockets => "none",

@@ -85,6 +85,8 @@ pub enum Message {
         /// Its WebSocket.
         socket: Box<Socket>,
     },
+    /// Another gateway says that it keeps the session: the store knows.
+    Taken,
     /// Somebody wants the session stopped.
     Stop {
         /// Why.
@@ -147,6 +149,8 @@ pub struct Keeper {
     reading: Option<AbortOnDropHandle<Result<Vec<SecretValue>, SecretError>>>,
     listener: Option<Listening>,
     told_to_stop: bool,
+    /// Whether another gateway keeps the session.
+    is_taken: bool,
     /// Its place in the start queue, until it is launched.
     turn: Option<Ticket>,
     /// Kept unless the start fails.
@@ -177,9 +181,9 @@ enum Woken {
 }
 
 impl Keeper {
-    /// Takes charge of a session: a new one, or one that an earlier gateway has left, whose task
-    /// may run.
-    pub fn take_charge(core: &Arc<Core>, record: Record, places: Places) {
+    /// Takes charge of a session: a new one, or one that another gateway has left, whose task may run.
+    /// Returns how to reach its keeper, which is another one where it had one already.
+    pub fn take_charge(core: &Arc<Core>, record: Record, places: Places) -> Handle {
         let (messages, inbox) = mpsc::channel(MAILBOX);
         let activity = Arc::new(Activity::default());
         let record = Arc::new(record);
@@ -187,8 +191,10 @@ impl Keeper {
         let (view, watched) = watch::channel(view);
         let handle = Handle { keeper: messages, view: watched, activity: activity.clone() };
         let id = record.id;
-        core.registry.add(id, handle.clone());
-        let listener = link::open(core, id, handle).map_err(|error| {
+        if let Some(other) = core.registry.add(id, &handle) {
+            return other;
+        }
+        let listener = link::open(core, id, handle.clone()).map_err(|error| {
             // Without it no bridge can call: the start's deadline ends the session.
             tracing::error!(session = %id, %error, "no dial socket");
         });
@@ -208,6 +214,7 @@ impl Keeper {
             clocks: None,
             next_look: Instant::now() + CLOCK_TICK,
             told_to_stop: false,
+            is_taken: false,
             answered: None,
             dialling_since: Instant::now(),
             told: secrets::Told::default(),
@@ -218,17 +225,27 @@ impl Keeper {
             _place: places.session,
         });
         core.tracker.spawn(keeper.keep());
+        handle
+    }
+
+    /// Takes charge of a session that this gateway did not start.
+    pub fn adopt(core: &Arc<Core>, record: Record) -> Handle {
+        let permit = core.admission.adopt_session(&record.owner.key());
+        Self::take_charge(core, record, Places { session: permit, start: None })
     }
 
     /// What happens now and then is boxed, so that it takes no room while nothing happens.
     async fn keep(mut self: Box<Self>) {
         Box::pin(self.take_up()).await;
-        while self.record.life.state != State::Ended {
+        while self.record.life.state != State::Ended && !self.is_taken {
             let woken = self.wait().await;
             if matches!(woken, Woken::Stopping) && !self.core.stops_sessions() {
                 return Box::pin(self.leave()).await;
             }
             Box::pin(self.handle(woken)).await;
+        }
+        if self.is_taken {
+            return Box::pin(self.give_way()).await;
         }
         self.bury();
     }
@@ -312,6 +329,7 @@ impl Keeper {
             Woken::Message(Some(Message::Linked { link, socket })) => {
                 self.linked(link, *socket).await;
             }
+            Woken::Message(Some(Message::Taken)) => self.look_whose_it_is().await,
             Woken::Message(Some(Message::Stop { reason, actor, seen })) => {
                 if !matches!(self.record.life.state, State::Stopping | State::Ended) {
                     self.note(actor.as_ref(), "session.stop", format!("{reason:?}")).await;
@@ -386,7 +404,9 @@ impl Keeper {
         }
         if changed || !matches!(effect, Effect::None | Effect::RefuseLink) {
             self.deadline_of(effect);
-            self.save().await;
+            if !self.save().await {
+                return Effect::None;
+            }
         }
         self.perform(effect);
         effect
@@ -434,17 +454,37 @@ impl Keeper {
         Arc::make_mut(&mut self.record)
     }
 
-    /// Stores the record, however long the store takes: what is not stored is not acted on.
-    async fn save(&mut self) {
-        while let Err(error) = self.core.store.save(&self.record).await {
-            tracing::error!(session = %self.record.id, %error, "a session was not stored");
-            if !error.is_retryable() || self.core.stopping.is_cancelled() {
-                break;
+    /// Stores the record, however long the store takes: what is not stored is not acted on. `false`
+    /// where another gateway keeps the session, and nothing was stored.
+    async fn save(&mut self) -> bool {
+        loop {
+            match self.core.store.save(&self.record).await {
+                Ok(true) => break,
+                Ok(false) => {
+                    self.is_taken = true;
+                    return false;
+                }
+                Err(error) => {
+                    tracing::error!(session = %self.record.id, %error, "a session was not stored");
+                    if !error.is_retryable() || self.core.stopping.is_cancelled() {
+                        break;
+                    }
+                }
             }
             tokio::time::sleep(STORE_RETRY).await;
         }
         let record = self.record.clone();
         self.view.send_modify(|view| view.record = record);
+        true
+    }
+
+    /// Finds out whether another gateway keeps the session. Where the store can't be asked, whoever
+    /// said so could: it is believed.
+    async fn look_whose_it_is(&mut self) {
+        self.is_taken = match self.core.store.keeper_of(self.record.id).await {
+            Ok(keeper) => keeper.as_deref() != Some(self.core.store.gateway()),
+            Err(_) => true,
+        };
     }
 
     async fn note(&mut self, actor: Option<&UserId>, action: &'static str, detail: String) {

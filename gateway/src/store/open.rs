@@ -12,7 +12,7 @@ use crate::kept::Kept;
 /// Longest name of a client that Postgres keeps, in bytes.
 const NAME_MAX: usize = 63;
 
-/// Opens it, once it is there and is this gateway's. `waiting` says, in words, what is waited for.
+/// Opens it, once it is there. `waiting` says, in words, what is waited for.
 ///
 /// # Errors
 /// Where it can't be opened, or does not come.
@@ -44,8 +44,7 @@ pub async fn store(
 
 fn postgres(config: &Config, authorities: Option<String>) -> PostgresConfig {
     let of = &config.store;
-    let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    let mut name = format!("shellgate-gateway {}", machine.unwrap_or_default());
+    let mut name = format!("shellgate-gateway {}", machine());
     name.truncate(name.floor_char_boundary(NAME_MAX));
     PostgresConfig {
         host: of.host.clone().unwrap_or_default(),
@@ -58,5 +57,24 @@ fn postgres(config: &Config, authorities: Option<String>) -> PostgresConfig {
         connections: of.connections as usize,
         start_wait: of.start_wait.get(),
         name,
+    }
+}
+
+/// What this machine is called.
+#[must_use]
+pub fn machine() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.unwrap_or_default()
+}
+
+/// Says what is waited for, and logs it where that is news.
+pub fn say(waiting: &watch::Sender<String>, why: String) {
+    let is_news = waiting.send_if_modified(|said| {
+        let is_news = *said != why;
+        said.clone_from(&why);
+        is_news
+    });
+    if is_news {
+        tracing::warn!("not ready: {why}");
     }
 }

@@ -1,19 +1,16 @@
-//! The store in Postgres, for one gateway at a time. Why it is as it is stands in
-//! docs/decisions/0006-postgres.md.
+//! The store in Postgres. Why it is as it is stands in docs/decisions/0006-postgres.md.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 use super::StoreError;
+use super::open::say;
 use super::statement::{Row, Statement};
 
 mod connector;
-mod holder;
 mod no_connection;
 mod pool;
 
@@ -21,7 +18,6 @@ pub use connector::Passwords;
 pub use no_connection::NoConnection;
 
 use connector::{Connector, Purpose, close};
-use holder::Holder;
 use pool::Pool;
 
 /// How often somebody who waits looks again.
@@ -42,7 +38,7 @@ pub struct PostgresConfig {
     pub tls: bool,
     /// Authorities (PEM) that may have signed it, besides those that browsers trust.
     pub authorities: Option<String>,
-    /// Connections for statements, at most. One more holds the store.
+    /// Connections, at most.
     pub connections: usize,
     /// How long a start waits for a database that is not there yet.
     pub start_wait: Duration,
@@ -58,19 +54,15 @@ impl PostgresConfig {
     }
 }
 
-/// The store in Postgres, held by this gateway.
+/// The store in Postgres.
 #[derive(Debug)]
 pub struct Postgres {
-    /// The gateway's name as holder: of this start and no other.
-    gateway: String,
     pool: Pool,
-    holder: Holder,
 }
 
 impl Postgres {
-    /// Waits until the database is there, for a bounded time, and until no other gateway has the
-    /// store, as long as it takes; then takes it and brings its tables up to date. `waiting` says, in
-    /// words, what is waited for.
+    /// Waits until the database is there, for a bounded time, and brings its tables up to date.
+    /// `waiting` says, in words, what is waited for.
     ///
     /// # Errors
     /// Where the database does not come, or waiting for it is of no use.
@@ -79,38 +71,25 @@ impl Postgres {
         passwords: Option<Passwords>,
         waiting: &watch::Sender<String>,
     ) -> Result<Self, StoreError> {
-        let gateway = Uuid::new_v4().simple().to_string();
         let connector = Arc::new(Connector::new(config, passwords));
-        let mut connection = claim(&connector, waiting).await?;
-        holder::hold_while(&connector, &mut connection, migrate(&connector)).await?;
-        holder::write_name(&mut connection, &gateway).await?;
-        holder::end_others(&mut connection).await?;
-        let pool = Pool::new(connector.clone(), gateway.clone());
-        let holder = Holder::keep(connection, connector, gateway.clone());
-        Ok(Self { gateway, pool, holder })
+        wait_for(&connector, waiting).await?;
+        migrate(&connector).await?;
+        Ok(Self { pool: Pool::new(connector) })
     }
 
-    /// Closes all connections; then the store is free.
+    /// Closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;
-        self.holder.let_go().await;
     }
 
-    /// Whether the store answers, can be written, and is this gateway's.
+    /// Whether the store answers and can be written.
     ///
     /// # Errors
     /// Where it does not.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let statement = Statement::new("UPDATE holder SET gateway = $1 WHERE gateway = $1");
-        match self.run(statement.text(&self.gateway)).await? {
-            1 => Ok(()),
-            _ => Err(NoConnection::NotOurs.into()),
-        }
-    }
-
-    /// Waits, as long as it takes, until another gateway has the store: in words, which.
-    pub async fn lost(&self) -> String {
-        self.holder.lost().await
+        // Writes nothing, and is refused where nothing can be written.
+        self.run(Statement::new("DELETE FROM gateways WHERE id = ''")).await?;
+        Ok(())
     }
 
     /// Does a statement: how many rows it has changed.
@@ -124,45 +103,24 @@ impl Postgres {
     }
 }
 
-/// The connection that has the store, once there is one.
-async fn claim(
+/// Waits until the database lets this gateway in.
+async fn wait_for(
     connector: &Connector,
     waiting: &watch::Sender<String>,
-) -> Result<PgConnection, StoreError> {
-    let say = |why: String| {
-        let is_news = waiting.send_if_modified(|said| {
-            let is_news = *said != why;
-            said.clone_from(&why);
-            is_news
-        });
-        if is_news {
-            tracing::warn!("not ready: {why}");
-        }
-    };
-    let mut away = Instant::now();
+) -> Result<(), StoreError> {
+    let began = Instant::now();
     loop {
-        let asked = async {
-            let mut connection = connector.connect(Purpose::Holder).await?;
-            while let Err(who) = holder::take(connector, &mut connection).await? {
-                say(format!("another gateway has the store, and this one waits its turn: {who}"));
-                // It is there: from now on it may be away for as long again.
-                away = Instant::now();
-                sleep(AGAIN).await;
+        let error = match connector.connect(Purpose::Rows).await {
+            Ok(connection) => {
+                close(connection).await;
+                return Ok(());
             }
-            Ok::<_, StoreError>(connection)
-        };
-        let error = match asked.await {
-            Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
-        let may_pass = match &error {
-            StoreError::NoConnection(error) => error.may_pass(),
-            error => error.is_retryable(),
-        };
-        if !may_pass || away.elapsed() >= connector.config.start_wait {
-            return Err(error);
+        if !error.may_pass() || began.elapsed() >= connector.config.start_wait {
+            return Err(error.into());
         }
-        say(error.to_string());
+        say(waiting, error.to_string());
         sleep(AGAIN).await;
     }
 }

@@ -6,31 +6,48 @@ use crate::auth::UserId;
 use crate::removal::Removal;
 
 impl Store {
-    /// Stores a new removal, unless one of the same user is under way: `false`.
+    /// Stores a new removal, at which this gateway works, unless one of the same user is under way:
+    /// `false`.
     ///
     /// # Errors
     /// Where the store fails.
     pub async fn begin_removal(&self, removal: &Removal) -> Result<bool, StoreError> {
         let statement = Statement::new(
-            "INSERT INTO removals (user_key, removal, ended_ms) VALUES ($1, $2, $3)
+            "INSERT INTO removals (user_key, removal, ended_ms, gateway) VALUES ($1, $2, $3, $4)
              ON CONFLICT (user_key) DO UPDATE
-                 SET removal = excluded.removal, ended_ms = excluded.ended_ms
+                 SET removal = excluded.removal, ended_ms = excluded.ended_ms,
+                     gateway = excluded.gateway
              WHERE removals.ended_ms IS NOT NULL",
         );
-        Ok(self.run(values(statement, removal)?).await? == 1)
+        Ok(self.run(values(statement, removal)?.text(&self.gateway)).await? == 1)
     }
 
-    /// Stores what has become of a removal; `false` where it is over already: somebody else was
-    /// quicker.
+    /// Stores what has become of a removal; `false` where it is over already, or another gateway works
+    /// at it.
     ///
     /// # Errors
     /// Where the store fails.
     pub async fn save_removal(&self, removal: &Removal) -> Result<bool, StoreError> {
         let statement = Statement::new(
             "UPDATE removals SET removal = $2, ended_ms = $3
-             WHERE user_key = $1 AND ended_ms IS NULL",
+             WHERE user_key = $1 AND ended_ms IS NULL AND gateway = $4",
         );
-        Ok(self.run(values(statement, removal)?).await? == 1)
+        Ok(self.run(values(statement, removal)?.text(&self.gateway)).await? == 1)
+    }
+
+    /// Has this gateway work at a removal that is under way, where no other does, or `whoever` does.
+    /// `false` where another one works at it, or it is over.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn take_removal(&self, user_key: &str, whoever: bool) -> Result<bool, StoreError> {
+        let statement = Statement::new(
+            "UPDATE removals SET gateway = $2 WHERE user_key = $1 AND ended_ms IS NULL
+               AND ($3 OR gateway IS NULL OR gateway = $2
+                    OR gateway NOT IN (SELECT id FROM gateways))",
+        );
+        let statement = statement.text(user_key).text(&self.gateway).yes(whoever);
+        Ok(self.run(statement).await? == 1)
     }
 
     /// The newest removal of a user.

@@ -17,23 +17,63 @@ macro_rules! select {
     ($rest:literal) => {
         Statement::new(concat!(
             "SELECT id, issuer, subject, name, state, launch, pinned_key, dial, created_ms, \
-             ended_ms, detail FROM sessions ",
+             ended_ms, detail, gateway FROM sessions ",
             $rest
         ))
     };
 }
 
+/// A write that makes whole sessions this gateway's, and returns them. `$1` is the gateway.
+macro_rules! take {
+    ($which:literal) => {
+        Statement::new(concat!(
+            "UPDATE sessions SET gateway = $1 WHERE ",
+            $which,
+            " RETURNING id, issuer, subject, name, state, launch, pinned_key, dial, created_ms, \
+             ended_ms, detail, gateway"
+        ))
+    };
+}
+
+/// A session, and who keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// It.
+    pub record: Record,
+    /// The gateway that keeps it, or did so last; it may be gone.
+    pub gateway: Option<String>,
+}
+
+/// What is to be known of a session that has not ended to tell its task from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// Which session.
+    pub id: SessionId,
+    /// Which launch of it.
+    pub launch: Launch,
+    /// Whether this gateway is to keep it.
+    pub is_ours: bool,
+}
+
 impl Store {
-    /// Stores a new session. One that is stored already stays as it is.
+    /// Stores a new session, which this gateway keeps, unless its owner has `most` already that have
+    /// not ended. One that is stored already stays as it is.
     ///
     /// # Errors
-    /// [`StoreError::NameTaken`] where its owner has a live one of that name.
-    pub async fn insert(&self, record: &Record) -> Result<(), StoreError> {
+    /// [`StoreError::NameTaken`] where its owner has a live one of that name,
+    /// [`StoreError::TooManySessions`] where they have too many.
+    pub async fn insert(&self, record: &Record, most: u32) -> Result<(), StoreError> {
         let detail = detail_text(&record.detail)?;
+        let key = record.owner.key();
+        let turn = i64::from_str_radix(key.get(..15).unwrap_or_default(), 16).unwrap_or_default();
         for _ in 0..INSERTS {
             let statement = Statement::new(
-                "INSERT INTO sessions (id, issuer, subject, name, state, launch, created_ms, detail)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+                "INSERT INTO sessions
+                     (id, issuer, subject, name, state, launch, created_ms, detail, gateway)
+                 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
+                 WHERE (SELECT COUNT(*) FROM sessions
+                        WHERE issuer = $2 AND subject = $3 AND state <> 'ended' AND id <> $1) < $10
+                 ON CONFLICT DO NOTHING",
             );
             let statement = statement
                 .text(record.id.to_string())
@@ -43,53 +83,61 @@ impl Store {
                 .text(record.life.state.as_str())
                 .whole(record.life.link.launch.0)
                 .whole(record.created_ms)
-                .text(&detail);
+                .text(&detail)
+                .text(&self.gateway)
+                .whole(most)
+                .in_turn(turn);
             if self.run(statement).await? == 1 || self.find(record.id).await?.is_some() {
                 return Ok(());
             }
             let name = record.name.as_deref().unwrap_or_default();
             if let Some(taken) = self.find_by_name(&record.owner, name).await? {
-                return Err(StoreError::NameTaken(taken.id));
+                return Err(StoreError::NameTaken(taken.record.id));
             }
-            // Whoever had the name has ended since.
+            if self.unended_of(&record.owner).await?.len() >= most as usize {
+                return Err(StoreError::TooManySessions);
+            }
+            // Whoever was in the way has ended since.
         }
         Err(StoreError::Busy)
     }
 
     /// Stores what has become of a session. Its key and dial have their own write, and are those of a
-    /// launch: the next one has none yet.
+    /// launch: the next one has none yet. `false` where another gateway keeps it.
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn save(&self, record: &Record) -> Result<(), StoreError> {
+    pub async fn save(&self, record: &Record) -> Result<bool, StoreError> {
         let statement = Statement::new(
             "UPDATE sessions SET state = $1, ended_ms = $2, detail = $3, launch = $4,
                  pinned_key = CASE WHEN launch = $4 THEN pinned_key END,
                  dial = CASE WHEN launch = $4 THEN dial ELSE 0 END
-             WHERE id = $5",
+             WHERE id = $5 AND gateway = $6",
         );
         let statement = statement
             .text(record.life.state.as_str())
             .maybe_whole(record.ended_ms)
             .text(detail_text(&record.detail)?)
             .whole(record.life.link.launch.0)
-            .text(record.id.to_string());
-        self.run(statement).await?;
-        Ok(())
+            .text(record.id.to_string())
+            .text(&self.gateway);
+        Ok(self.run(statement).await? == 1)
     }
 
-    /// Stores a last screen.
+    /// Stores a last screen, where this gateway keeps its session.
     ///
     /// # Errors
     /// Where the store fails.
     pub async fn save_screen(&self, id: SessionId, screen: &[u8]) -> Result<(), StoreError> {
-        let statement = Statement::new("UPDATE sessions SET screen = $1 WHERE id = $2");
-        self.run(statement.bytes(screen).text(id.to_string())).await?;
+        let statement =
+            Statement::new("UPDATE sessions SET screen = $1 WHERE id = $2 AND gateway = $3");
+        self.run(statement.bytes(screen).text(id.to_string()).text(&self.gateway)).await?;
         Ok(())
     }
 
     /// Burns a launch's enrolment token, pins the key and takes the dial, in one write. `false`
-    /// where another key is pinned, the launch is over, or the dial is older than one that was taken.
+    /// where another key is pinned, the launch is over, the dial is older than one that was taken, or
+    /// another gateway keeps the session.
     /// The same key and dial once more are what they were.
     ///
     /// # Errors
@@ -105,14 +153,78 @@ impl Store {
              WHERE id = $3 AND launch = $4
                AND (dial < $2 OR (dial = $2 AND pinned_key = $1))
                AND (pinned_key IS NULL OR pinned_key = $1)
-               AND state IN ('starting', 'live', 'severed')",
+               AND state IN ('starting', 'live', 'severed') AND gateway = $5",
         );
         let statement = statement
             .bytes(&key.0[..])
             .whole(link.dial.0)
             .text(id.to_string())
-            .whole(link.launch.0);
+            .whole(link.launch.0)
+            .text(&self.gateway);
         Ok(self.run(statement).await? == 1)
+    }
+
+    /// Makes a session this gateway's, because its bridge has proved here who it is, with a newer dial
+    /// than any that was taken, or with any where it `is_another` than the one that was pinned. `None`
+    /// where it is not so any more.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn take_by_link(
+        &self,
+        id: SessionId,
+        link: LinkId,
+        is_another: bool,
+    ) -> Result<Option<Record>, StoreError> {
+        let statement = take!(
+            "id = $2 AND launch = $3 AND (dial < $4 OR $5) \
+             AND state IN ('starting', 'live', 'severed')"
+        );
+        let statement = statement
+            .text(&self.gateway)
+            .text(id.to_string())
+            .whole(link.launch.0)
+            .whole(link.dial.0)
+            .yes(is_another);
+        self.changed_rows(statement).await?.first().map(record).transpose()
+    }
+
+    /// Makes up to `most` sessions this gateway's that have not ended and are nobody's.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn take_unkept(&self, most: u32) -> Result<Vec<Record>, StoreError> {
+        // Said twice: whoever waits for another to take one finds that it is somebody's.
+        let statement = take!(
+            "id IN (SELECT id FROM sessions WHERE state <> 'ended' \
+                    AND (gateway IS NULL OR gateway NOT IN (SELECT id FROM gateways)) \
+                    ORDER BY id LIMIT $2) \
+             AND state <> 'ended' AND (gateway IS NULL OR gateway NOT IN (SELECT id FROM gateways))"
+        );
+        let statement = statement.text(&self.gateway).whole(most);
+        self.changed_rows(statement).await?.iter().map(record).collect()
+    }
+
+    /// Lets go of a session: it is nobody's, where it was this gateway's.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn let_go(&self, id: SessionId) -> Result<(), StoreError> {
+        let statement =
+            Statement::new("UPDATE sessions SET gateway = NULL WHERE id = $1 AND gateway = $2");
+        self.run(statement.text(id.to_string()).text(&self.gateway)).await?;
+        Ok(())
+    }
+
+    /// Who keeps a session that has not ended.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn keeper_of(&self, id: SessionId) -> Result<Option<String>, StoreError> {
+        let statement =
+            Statement::new("SELECT gateway FROM sessions WHERE id = $1 AND state <> 'ended'");
+        let rows = self.rows(statement.text(id.to_string())).await?;
+        Ok(rows.first().map(|row| row.get("gateway")).transpose()?.flatten())
     }
 
     /// The session with this id.
@@ -120,8 +232,16 @@ impl Store {
     /// # Errors
     /// Where the store fails.
     pub async fn find(&self, id: SessionId) -> Result<Option<Record>, StoreError> {
+        Ok(self.kept(id).await?.map(|kept| kept.record))
+    }
+
+    /// The session with this id, and who keeps it.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn kept(&self, id: SessionId) -> Result<Option<Kept>, StoreError> {
         let rows = self.rows(select!("WHERE id = $1").text(id.to_string())).await?;
-        rows.first().map(record).transpose()
+        rows.first().map(kept).transpose()
     }
 
     /// The live session of this owner with this name.
@@ -132,18 +252,18 @@ impl Store {
         &self,
         owner: &UserId,
         name: &str,
-    ) -> Result<Option<Record>, StoreError> {
+    ) -> Result<Option<Kept>, StoreError> {
         let statement =
             select!("WHERE issuer = $1 AND subject = $2 AND name = $3 AND state <> 'ended'");
         let statement = statement.text(owner.issuer()).text(owner.subject()).text(name);
-        self.rows(statement).await?.first().map(record).transpose()
+        self.rows(statement).await?.first().map(kept).transpose()
     }
 
     /// A page of sessions, the youngest first.
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn list(&self, page: &Page) -> Result<Vec<Record>, StoreError> {
+    pub async fn list(&self, page: &Page) -> Result<Vec<Kept>, StoreError> {
         let statement = select!(
             "WHERE ($1 IS NULL OR issuer = $1) AND ($2 IS NULL OR subject = $2)
                AND ($3 IS NULL OR state = $3) AND ($4 IS NULL OR id < $4)
@@ -155,25 +275,37 @@ impl Store {
             .maybe_text(page.state.map(State::as_str))
             .maybe_text(page.before.map(|id| id.to_string()))
             .whole(page.limit);
-        self.rows(statement).await?.iter().map(record).collect()
+        self.rows(statement).await?.iter().map(kept).collect()
     }
 
-    /// Every session that has not ended.
+    /// Every session that has not ended, whoever keeps it.
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn unended(&self) -> Result<Vec<Record>, StoreError> {
-        self.rows(select!("WHERE state <> 'ended'")).await?.iter().map(record).collect()
+    pub async fn running(&self) -> Result<Vec<Running>, StoreError> {
+        let statement =
+            Statement::new("SELECT id, launch, gateway FROM sessions WHERE state <> 'ended'");
+        self.rows(statement).await?.iter().map(|row| self.running_of(row)).collect()
+    }
+
+    fn running_of(&self, row: &Row) -> Result<Running, StoreError> {
+        let unreadable = |what: &str| StoreError::Unreadable(format!("a session's {what}"));
+        let launch = u32::try_from(row.get::<i64>("launch")?).map_err(|_| unreadable("launch"))?;
+        Ok(Running {
+            id: row.get::<String>("id")?.parse().map_err(|_| unreadable("id"))?,
+            launch: Launch(launch),
+            is_ours: row.get::<Option<String>>("gateway")?.as_deref() == Some(&self.gateway),
+        })
     }
 
     /// Every session of a user that has not ended.
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn unended_of(&self, owner: &UserId) -> Result<Vec<Record>, StoreError> {
+    pub async fn unended_of(&self, owner: &UserId) -> Result<Vec<Kept>, StoreError> {
         let statement = select!("WHERE issuer = $1 AND subject = $2 AND state <> 'ended'");
         let statement = statement.text(owner.issuer()).text(owner.subject());
-        self.rows(statement).await?.iter().map(record).collect()
+        self.rows(statement).await?.iter().map(kept).collect()
     }
 
     /// The last screen of an ended session.
@@ -189,6 +321,10 @@ impl Store {
 
 fn detail_text(detail: &Detail) -> Result<String, StoreError> {
     serde_json::to_string(detail).map_err(|error| StoreError::Unreadable(error.to_string()))
+}
+
+fn kept(row: &Row) -> Result<Kept, StoreError> {
+    Ok(Kept { record: record(row)?, gateway: row.get("gateway")? })
 }
 
 fn record(row: &Row) -> Result<Record, StoreError> {

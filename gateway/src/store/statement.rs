@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
-use sqlx::{Decode, Row as _, Type};
+use sqlx::{Connection, Decode, Row as _, Type};
 
 /// A value in a placeholder's place. There are no unsigned ones: Postgres has none.
 #[derive(Debug, Clone)]
@@ -16,11 +16,13 @@ enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// A statement. Each of them is whole by itself: no transaction lasts longer than one.
+/// A statement. Each of them is whole by itself: no transaction has more than one that writes.
 #[derive(Debug, Clone)]
 pub(super) struct Statement<'a> {
     sql: &'static str,
     values: Vec<Value<'a>>,
+    /// After the others with this number. In SQLite every write is after the others.
+    turn: Option<i64>,
 }
 
 /// The statement as the driver has it.
@@ -42,7 +44,7 @@ macro_rules! query {
 impl<'a> Statement<'a> {
     /// A statement whose values are still to come, in the order of their placeholders.
     pub fn new(sql: &'static str) -> Self {
-        Self { sql, values: Vec::new() }
+        Self { sql, values: Vec::new(), turn: None }
     }
 
     pub fn text(self, text: impl Into<Cow<'a, str>>) -> Self {
@@ -73,6 +75,12 @@ impl<'a> Statement<'a> {
         self
     }
 
+    /// Has it done after every other one with this number, so that it sees what they have written.
+    pub fn in_turn(mut self, number: i64) -> Self {
+        self.turn = Some(number);
+        self
+    }
+
     /// Does it in SQLite: how many rows it has changed.
     pub async fn run_in_sqlite(self, at: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
         Ok(query!(self).execute(at).await?.rows_affected())
@@ -86,7 +94,18 @@ impl<'a> Statement<'a> {
 
     /// Does it in Postgres: how many rows it has changed.
     pub async fn run_in_postgres(self, at: &mut PgConnection) -> Result<u64, sqlx::Error> {
-        Ok(query!(self).execute(at).await?.rows_affected())
+        let Some(turn) = self.turn else {
+            return Ok(query!(self).execute(at).await?.rows_affected());
+        };
+        // The lock first, in a statement of its own: what a statement sees is settled when it begins.
+        let mut transaction = at.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(turn)
+            .execute(&mut *transaction)
+            .await?;
+        let changed = query!(self).execute(&mut *transaction).await?.rows_affected();
+        transaction.commit().await?;
+        Ok(changed)
     }
 
     /// Likewise, for its rows.

@@ -14,7 +14,7 @@ use shellgate_protocol::client_leg::{EndReason, Role};
 use shellgate_protocol::enrolment::Bytes32;
 use shellgate_protocol::{Dial, Launch, SessionId};
 
-use crate::{Place, session, user};
+use crate::{MANY, Place, session, unended, user};
 
 fn link(dial: u32) -> LinkId {
     LinkId { launch: Launch(1), dial: Dial(dial) }
@@ -23,7 +23,7 @@ fn link(dial: u32) -> LinkId {
 pub async fn what_was_stored_is_found_after_a_restart(place: &Place) {
     let store = place.open().await;
     let mut record = session(&user("ada"), Some("main"));
-    store.insert(&record).await.unwrap();
+    store.insert(&record, MANY).await.unwrap();
     record.life.state = State::Stopping;
     record.life.reason = Some(EndReason::Idle);
     record.detail.reason = record.life.reason;
@@ -32,28 +32,28 @@ pub async fn what_was_stored_is_found_after_a_restart(place: &Place) {
     store.close().await;
     let store = place.open().await;
     assert_eq!(store.find(record.id).await.unwrap().unwrap(), record);
-    assert_eq!(store.unended().await.unwrap(), [record]);
+    assert_eq!(unended(&store).await, [record]);
 }
 
 pub async fn a_name_belongs_to_one_live_session_of_its_user(place: &Place) {
     let store = place.open().await;
     let mut first = session(&user("ada"), Some("main"));
-    store.insert(&first).await.unwrap();
-    let again = store.insert(&session(&user("ada"), Some("main"))).await;
+    store.insert(&first, MANY).await.unwrap();
+    let again = store.insert(&session(&user("ada"), Some("main")), MANY).await;
     assert!(matches!(again, Err(StoreError::NameTaken(id)) if id == first.id));
-    store.insert(&session(&user("grace"), Some("main"))).await.unwrap();
+    store.insert(&session(&user("grace"), Some("main")), MANY).await.unwrap();
     first.life.state = State::Ended;
     first.ended_ms = Some(1_700_000_001_000);
     store.save(&first).await.unwrap();
-    store.insert(&session(&user("ada"), Some("main"))).await.unwrap();
-    store.insert(&session(&user("ada"), None)).await.unwrap();
-    store.insert(&session(&user("ada"), None)).await.unwrap();
+    store.insert(&session(&user("ada"), Some("main")), MANY).await.unwrap();
+    store.insert(&session(&user("ada"), None), MANY).await.unwrap();
+    store.insert(&session(&user("ada"), None), MANY).await.unwrap();
 }
 
 pub async fn a_launch_has_one_key_and_ever_newer_dials(place: &Place) {
     let store = place.open().await;
     let record = session(&user("ada"), None);
-    store.insert(&record).await.unwrap();
+    store.insert(&record, MANY).await.unwrap();
     let [ours, theirs] = [Bytes32([1; 32]), Bytes32([2; 32])];
     assert!(store.enrol(record.id, link(1), &ours).await.unwrap());
     assert!(!store.enrol(record.id, link(2), &theirs).await.unwrap(), "another key");
@@ -69,7 +69,7 @@ pub async fn a_launch_has_one_key_and_ever_newer_dials(place: &Place) {
 pub async fn of_two_bridges_with_one_token_exactly_one_gets_in(place: &Place) {
     let store = place.open().await;
     let record = session(&user("ada"), None);
-    store.insert(&record).await.unwrap();
+    store.insert(&record, MANY).await.unwrap();
     let keys = [1, 2].map(|n| Bytes32([n; 32]));
     let (first, second) = tokio::join!(
         store.enrol(record.id, link(1), &keys[0]),
@@ -116,18 +116,18 @@ pub async fn pages_lead_from_the_youngest_to_the_oldest(place: &Place) {
     let mut ids = Vec::new();
     for _ in 0..5 {
         let record = session(&user("ada"), None);
-        store.insert(&record).await.unwrap();
+        store.insert(&record, MANY).await.unwrap();
         ids.push(record.id);
     }
-    store.insert(&session(&user("grace"), None)).await.unwrap();
+    store.insert(&session(&user("grace"), None), MANY).await.unwrap();
     ids.reverse();
     let mut page = Page { owner: Some(user("ada")), limit: 2, ..Page::default() };
     let mut seen = Vec::new();
     loop {
         let records = store.list(&page).await.unwrap();
         let Some(last) = records.last() else { break };
-        page.before = Some(last.id);
-        seen.extend(records.iter().map(|record| record.id));
+        page.before = Some(last.record.id);
+        seen.extend(records.iter().map(|kept| kept.record.id));
     }
     assert_eq!(seen, ids);
 }
@@ -135,13 +135,13 @@ pub async fn pages_lead_from_the_youngest_to_the_oldest(place: &Place) {
 pub async fn a_session_that_is_stored_again_is_stored_once(place: &Place) {
     let store = place.open().await;
     let mut record = session(&user("ada"), Some("main"));
-    store.insert(&record).await.unwrap();
-    store.insert(&record).await.unwrap();
+    store.insert(&record, MANY).await.unwrap();
+    store.insert(&record, MANY).await.unwrap();
     record.life.state = State::Live;
     store.save(&record).await.unwrap();
     // Whoever repeats it late takes nothing back.
-    store.insert(&session_like(&record)).await.unwrap();
-    assert_eq!(store.unended().await.unwrap(), [record]);
+    store.insert(&session_like(&record), MANY).await.unwrap();
+    assert_eq!(unended(&store).await, [record]);
 }
 
 fn session_like(record: &shellgate_gateway::session::Record) -> shellgate_gateway::session::Record {
@@ -153,7 +153,7 @@ fn session_like(record: &shellgate_gateway::session::Record) -> shellgate_gatewa
 pub async fn a_next_launch_has_no_key_and_no_dial_yet(place: &Place) {
     let store = place.open().await;
     let mut record = session(&user("ada"), None);
-    store.insert(&record).await.unwrap();
+    store.insert(&record, MANY).await.unwrap();
     assert!(store.enrol(record.id, link(7), &Bytes32([1; 32])).await.unwrap());
     store.save(&record).await.unwrap();
     let kept = store.find(record.id).await.unwrap().unwrap();
@@ -192,7 +192,7 @@ pub async fn what_is_old_is_forgotten_and_the_rest_is_kept(place: &Place) {
         [(State::Ended, Some(1_000)), (State::Ended, Some(2_000)), (State::Live, None)]
     {
         let mut record = session(&user("ada"), None);
-        store.insert(&record).await.unwrap();
+        store.insert(&record, MANY).await.unwrap();
         (record.life.state, record.ended_ms) = (state, ended_ms);
         store.save(&record).await.unwrap();
         store.save_screen(record.id, b"\x1b[1mlast\0").await.unwrap();
@@ -206,7 +206,7 @@ pub async fn what_is_old_is_forgotten_and_the_rest_is_kept(place: &Place) {
     assert_eq!(store.find(records[0].id).await.unwrap(), None);
     assert!(store.find(id).await.unwrap().is_some());
     assert_eq!(store.screen(id).await.unwrap().as_deref(), Some(&b"\x1b[1mlast\0"[..]));
-    assert_eq!(store.unended().await.unwrap().len(), 1);
+    assert_eq!(unended(&store).await.len(), 1);
     store.check().await.unwrap();
 }
 
@@ -229,7 +229,7 @@ pub async fn a_user_has_one_removal_at_a_time_and_then_nothing_but_a_uid(place: 
     (ended.life.state, ended.ended_ms) = (State::Ended, Some(1));
     let others = session(&user("grace"), None);
     for record in [&ended, &others] {
-        store.insert(record).await.unwrap();
+        store.insert(record, MANY).await.unwrap();
         store.save(record).await.unwrap();
     }
     assert!(store.knows(&ada).await.unwrap());
@@ -255,6 +255,6 @@ pub async fn a_user_has_one_removal_at_a_time_and_then_nothing_but_a_uid(place: 
 pub async fn a_store_that_was_closed_says_so(place: &Place) {
     let store = place.open().await;
     store.close().await;
-    let refused = store.insert(&session(&user("ada"), None)).await.unwrap_err();
+    let refused = store.insert(&session(&user("ada"), None), MANY).await.unwrap_err();
     assert!(matches!(refused, StoreError::Closed), "{refused}");
 }

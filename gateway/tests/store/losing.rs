@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::postgres::{PATIENCE, config, does, open, password, superuser};
-use crate::{session, user};
+use crate::{MANY, session, unended, user};
 
 /// Waits until a store answers again. Until then it says that it may.
 pub async fn until_it_answers(store: &Store) {
@@ -120,14 +120,14 @@ async fn what_was_committed_and_not_heard_of_is_done_again_and_done_once() {
     };
     let grant = TicketGrant::new(&holder, SessionId::generate(), Role::Driver, None, now);
     let [used, ticket] = [(); 2].map(|()| Ticket::mint().unwrap().hash());
-    store.insert(&known).await.unwrap();
+    store.insert(&known, MANY).await.unwrap();
     store.keep_ticket(&ticket, &grant).await.unwrap();
 
     between.takes_the_next_answer();
-    lost(store.insert(&record).await);
+    lost(store.insert(&record, MANY).await);
     assert!(between.has_taken_it());
-    store.insert(&record).await.unwrap();
-    assert_eq!(store.unended().await.unwrap().len(), 2);
+    store.insert(&record, MANY).await.unwrap();
+    assert_eq!(unended(&store).await.len(), 2);
 
     store.enrol(known.id, link(1), &key).await.unwrap();
     between.takes_the_next_answer();
@@ -151,7 +151,7 @@ async fn a_server_that_comes_back_is_used_again_and_nothing_is_lost() {
     let mut database = Database::start();
     let store = open(&database).await.unwrap();
     let record = session(&user("ada"), Some("main"));
-    store.insert(&record).await.unwrap();
+    store.insert(&record, MANY).await.unwrap();
     database.stops();
     let asked = Instant::now();
     lost(store.find(record.id).await);
@@ -160,7 +160,7 @@ async fn a_server_that_comes_back_is_used_again_and_nothing_is_lost() {
     assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     database.starts_again();
     until_it_answers(&store).await;
-    assert_eq!(store.unended().await.unwrap(), [record]);
+    assert_eq!(unended(&store).await, [record]);
     store.close().await;
 }
 
@@ -170,7 +170,7 @@ async fn an_idle_connection_that_the_server_has_ended_costs_nobody_a_statement()
     let store = open(&database).await.unwrap();
     store.check().await.unwrap();
     let mut superuser = superuser(&database).await;
-    let age = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'shellgate-store' \
+    let age = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'shellgate-gateway test' \
                AND state = 'idle' AND clock_timestamp() - state_change > interval '1.2 s'";
     let idle = async {
         while sqlx::query_scalar::<_, i64>(age).fetch_one(&mut superuser).await.unwrap() < 1 {
@@ -181,7 +181,7 @@ async fn an_idle_connection_that_the_server_has_ended_costs_nobody_a_statement()
     does(
         &mut superuser,
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
-                          WHERE application_name = 'shellgate-store'",
+                          WHERE application_name = 'shellgate-gateway test'",
     )
     .await;
     store.check().await.unwrap();
@@ -195,7 +195,7 @@ async fn whoever_gives_up_leaves_nobody_waiting_and_no_connection_spoilt() {
     let (say, _said) = watch::channel(String::new());
     let store: Store = Postgres::open(config, password(PASSWORD), &say).await.unwrap().into();
     let record = session(&user("ada"), None);
-    store.insert(&record).await.unwrap();
+    store.insert(&record, MANY).await.unwrap();
     let mut superuser = superuser(&database).await;
     does(&mut superuser, "BEGIN; LOCK TABLE sessions").await;
     let short = Duration::from_millis(300);

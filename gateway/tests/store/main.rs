@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use shellgate_database::Database;
 use shellgate_gateway::auth::UserId;
-use shellgate_gateway::session::Record;
-use shellgate_gateway::store::Store;
+use shellgate_gateway::session::{Record, State};
 use shellgate_gateway::store::sqlite::Sqlite;
+use shellgate_gateway::store::{Page, Store};
 use shellgate_protocol::TerminalSize;
 use shellgate_protocol::client_leg::Mode;
 
 mod contract;
-mod holding;
 mod losing;
 mod postgres;
+mod sharing;
 mod sqlite;
 
 /// Where a store is.
@@ -47,6 +47,16 @@ fn session(owner: &UserId, name: Option<&str>) -> Record {
     let mut record = Record::new(owner.clone(), "default", Mode::Terminal, size, created_ms);
     record.name = name.map(str::to_owned);
     record
+}
+
+/// More sessions than any test has.
+const MANY: u32 = 1000;
+
+/// Every session that has not ended, the oldest first.
+async fn unended(store: &Store) -> Vec<Record> {
+    let page = Page { limit: MANY, ..Page::default() };
+    let all = store.list(&page).await.expect("a page").into_iter().rev().map(|kept| kept.record);
+    all.filter(|record| record.life.state != State::Ended).collect()
 }
 
 /// A test of each of the contract's parts in each database.

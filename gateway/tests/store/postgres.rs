@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::{session, user};
+use crate::{MANY, session, unended, user};
 
 /// Long enough for whatever is to come.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -141,11 +141,11 @@ async fn a_password_is_asked_for_with_each_connection() {
     store.check().await.unwrap();
     let mut superuser = superuser(&database).await;
     let before = asked.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(before >= 2, "one holds the store, another carries statements");
+    assert!(before >= 2, "one for the tables, one for statements");
     does(
         &mut superuser,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                          WHERE application_name = 'shellgate-store'",
+                          WHERE application_name = 'shellgate-gateway test'",
     )
     .await;
     crate::losing::until_it_answers(&store).await;
@@ -171,7 +171,7 @@ async fn a_database_that_is_not_there_yet_is_waited_for_and_not_without_end() {
     };
     let (opened, ()) = tokio::join!(open, starts);
     let store = Store::from(opened.unwrap());
-    store.insert(&session(&user("ada"), None)).await.unwrap();
+    store.insert(&session(&user("ada"), None), MANY).await.unwrap();
     store.close().await;
 }
 
@@ -196,7 +196,7 @@ async fn what_a_newer_version_has_added_keeps_no_older_one_out() {
          (version, description, success, checksum, execution_time) VALUES (99, 'newer', true, '', 0)")
         .await;
     let store = open(&database).await.unwrap();
-    store.insert(&session(&user("ada"), None)).await.unwrap();
-    assert_eq!(store.unended().await.unwrap().len(), 1);
+    store.insert(&session(&user("ada"), None), MANY).await.unwrap();
+    assert_eq!(unended(&store).await.len(), 1);
     store.close().await;
 }

@@ -23,10 +23,11 @@ mod postgres;
 mod removing;
 mod restarting;
 mod returning;
+mod sharing;
 mod storing;
 
 /// The modules that are told once, and why.
-const TOLD_ONCE: [(&str, &str); 7] = [
+const TOLD_ONCE: [(&str, &str); 8] = [
     ("cloud", "its tasks run as their definitions say, whoever runs the gateway"),
     ("documenting", "what the document declares is the same whoever made the sandbox"),
     ("entering", "who may come in is settled before there is a sandbox"),
@@ -34,6 +35,7 @@ const TOLD_ONCE: [(&str, &str); 7] = [
     ("forwarding", "what proxies say is read before there is a sandbox"),
     ("misbehaving", "what is said over a socket is the same whoever made the sandbox"),
     ("postgres", "what becomes of its server is the same whoever made the sandbox"),
+    ("sharing", "its tasks run as their definitions say, whoever runs the gateways"),
 ];
 
 #[test]

@@ -15,9 +15,11 @@ use rustls::ServerConfig;
 use shellgate_protocol::SessionId;
 use shellgate_protocol::enrolment::{BINDING_LABEL, Bytes32};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::elsewhere::{self, Known};
 use super::{Caller, DIALS_PER_SECOND, Door, STEP, serve_call, session_of, status};
 use crate::admission::DialPermit;
 use crate::core::Core;
@@ -28,16 +30,27 @@ use crate::transport::Transport;
 /// somebody else has been quiet.
 const ADDRESSES_MAX: usize = 8192;
 
-/// The sessions that this listener knows.
-#[derive(Default)]
-pub struct Doors(DashMap<SessionId, Arc<Door>>);
+/// Calls at one time whose sessions have no keeper here. Each costs the store some questions.
+const STRANGERS_MAX: usize = 64;
+
+/// The sessions that this listener knows, and how many it may get to know at one time.
+pub struct Doors {
+    known: DashMap<SessionId, Arc<Door>>,
+    strangers: Semaphore,
+}
+
+impl Default for Doors {
+    fn default() -> Self {
+        Self { known: DashMap::default(), strangers: Semaphore::new(STRANGERS_MAX) }
+    }
+}
 
 /// A session that this listener knows, until this is dropped.
 pub struct Entry(Arc<Door>);
 
 impl Entry {
     pub(super) fn add(door: Arc<Door>) -> Self {
-        door.core.doors.0.insert(door.id, door.clone());
+        door.core.doors.known.insert(door.id, door.clone());
         Self(door)
     }
 }
@@ -46,7 +59,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         // A newer one of the same session stays.
         let is_this = |_: &SessionId, door: &Arc<Door>| Arc::ptr_eq(door, &self.0);
-        self.0.core.doors.0.remove_if(&self.0.id, is_this);
+        self.0.core.doors.known.remove_if(&self.0.id, is_this);
     }
 }
 
@@ -121,18 +134,21 @@ async fn welcome(
     };
     let (binding, permit) = (Bytes32(binding), Arc::new(permit));
     let serving = serve_call(Transport::from(stream), |request| {
-        let mut answer = answer(&core, request, address, binding, &permit);
-        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            // There is nothing else to ask for here.
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let (core, permit) = (core.clone(), permit.clone());
+        async move {
+            let mut answer = answer(&core, request, address, binding, &permit).await;
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // There is nothing else to ask for here.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer
         }
-        answer
     });
     serving.await;
 }
 
-fn answer(
-    core: &Core,
+async fn answer(
+    core: &Arc<Core>,
     request: Request<Body>,
     address: IpAddr,
     binding: Bytes32,
@@ -142,9 +158,27 @@ fn answer(
     if core.stopping.is_cancelled() {
         return status(StatusCode::SERVICE_UNAVAILABLE);
     }
-    let door = session_of(request.uri().path()).and_then(|id| core.doors.0.get(&id));
-    let Some(door) = door.map(|door| door.clone()) else {
+    let Some(id) = session_of(request.uri().path()) else {
         return status(StatusCode::NOT_FOUND);
+    };
+    let known = core.doors.known.get(&id).map(|door| door.clone());
+    let door = match known {
+        Some(door) => door,
+        None if !core.store.is_shared() => return status(StatusCode::NOT_FOUND),
+        None => {
+            let Ok(_place) = core.doors.strangers.try_acquire() else {
+                return status(StatusCode::SERVICE_UNAVAILABLE);
+            };
+            match elsewhere::look(core, id).await {
+                Ok(Known::Door(door)) => door,
+                Ok(Known::No) => return status(StatusCode::NOT_FOUND),
+                Ok(Known::Later) => return status(StatusCode::SERVICE_UNAVAILABLE),
+                Err(error) => {
+                    tracing::warn!(session = %id, %error, "nobody knows whose it is");
+                    return status(StatusCode::SERVICE_UNAVAILABLE);
+                }
+            }
+        }
     };
     let turns = if door.home.is(address) { &door.bridge } else { &door.others };
     let place = turns.spend(door.now_ms()).then(|| turns.place()).flatten();

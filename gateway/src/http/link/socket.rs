@@ -1,6 +1,7 @@
 //! The task listener of this machine: one Unix socket a session, in a directory of its own, which
 //! fixes the session whatever the path says. Knows who calls by what the kernel tells of them.
 
+use std::future::ready;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -96,11 +97,13 @@ fn greet(door: &Arc<Door>, turns: &Turns, stream: UnixStream) {
         if !knows(&door, &stream).await {
             return;
         }
-        let serving =
-            serve_call(Transport::from(stream), |request| match session_of(request.uri().path()) {
+        let serving = serve_call(Transport::from(stream), |request| {
+            let answer = match session_of(request.uri().path()) {
                 Some(id) if id == door.id => door.answer(request, &caller),
                 Some(_) | None => status(StatusCode::NOT_FOUND),
-            });
+            };
+            ready(answer)
+        });
         serving.await;
     });
 }

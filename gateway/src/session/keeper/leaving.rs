@@ -21,7 +21,23 @@ impl Keeper {
             self.hear_rest(&mut line).await;
         }
         self.listener = None;
-        self.core.registry.remove(self.record.id);
+        self.core.registry.remove(self.record.id, &self.view);
+        // Else the next gateway here has it.
+        if self.core.store.is_shared()
+            && let Err(error) = self.core.store.let_go(self.record.id).await
+        {
+            tracing::warn!(session = %self.record.id, %error, "others have it once this gateway is gone");
+        }
+    }
+
+    /// Another gateway keeps the session: this one lets go, and touches nothing of it.
+    pub(super) async fn give_way(mut self) {
+        tracing::info!(session = %self.record.id, "another gateway keeps it");
+        if let Some(line) = self.relay.take() {
+            self.replace(line).await;
+        }
+        self.listener = None;
+        self.core.registry.remove(self.record.id, &self.view);
     }
 
     /// It is over: the clients learn it, and what the task had is given back.
@@ -39,9 +55,9 @@ impl Keeper {
             view.waiting = None;
         });
         self.listener = None;
-        self.core.registry.remove(self.record.id);
+        self.core.registry.remove(self.record.id, &self.view);
         let (core, id) = (self.core.clone(), self.record.id);
-        let name = launcher::task_name(&self.record);
+        let name = launcher::task_name(self.record.id, self.record.life.link.launch);
         self.core.tracker.spawn(async move {
             if let Some(name) = name
                 && let Err(error) = core.compute.forget(&name).await

@@ -85,7 +85,11 @@ impl Keeper {
         }
         match self.core.store.enrol(self.record.id, link, &key).await {
             Ok(true) => {}
-            Ok(false) => return Err(Turned::Stale),
+            Ok(false) => {
+                self.look_whose_it_is().await;
+                // It calls again, and then comes to whom it should.
+                return Err(if self.is_taken { Turned::Later } else { Turned::Stale });
+            }
             Err(error) => {
                 tracing::error!(session = %self.record.id, %error, "an enrolment was not stored");
                 return Err(Turned::Later);
@@ -116,15 +120,8 @@ impl Keeper {
             // Dropping it closes it; the bridge will hear why when it calls again.
             return;
         }
-        // Its own end is not news: the newer one has won.
-        if let Some(mut old) = self.relay.take() {
-            let reason = "the task has a newer link".to_owned();
-            let _ = old.commands.try_send(Command::Finish(CloseCode::LinkLost, reason));
-            // Both show who is there in the same place: the old one first.
-            let abort = old.task.abort_handle();
-            if timeout(RELAY_END, old.task).await.is_err() {
-                abort.abort();
-            }
+        if let Some(old) = self.relay.take() {
+            self.replace(old).await;
         }
         let (news_to, news) = mpsc::channel(NEWS);
         let setting = Setting {
@@ -143,6 +140,17 @@ impl Keeper {
             view.waiting = None;
         });
         self.relay = Some(Line { link, commands, news, task });
+    }
+
+    /// Ends the relay of a link that a newer one replaces. Its own end is not news: the newer has won.
+    pub(super) async fn replace(&mut self, mut old: Line) {
+        let reason = "the task has a newer link".to_owned();
+        let _ = old.commands.try_send(Command::Finish(CloseCode::LinkLost, reason));
+        // Both show who is there in the same place: the old one first.
+        let abort = old.task.abort_handle();
+        if timeout(RELAY_END, old.task).await.is_err() {
+            abort.abort();
+        }
     }
 
     pub(super) async fn link_down(&mut self, down: &Down) {

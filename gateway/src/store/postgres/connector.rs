@@ -20,14 +20,6 @@ const STATEMENT: Duration = Duration::from_secs(5);
 /// Likewise, a step of a migration.
 const MIGRATION: Duration = Duration::from_secs(600);
 
-/// What connections that carry statements are called. Whoever takes the store ends all of them that
-/// others have left.
-pub(super) const ROWS: &str = "shellgate-store";
-
-/// How long the server keeps a silent connection that holds the store. A gateway whose machine has
-/// gone, or that stands still, lets go after it.
-pub(super) const HOLDER_SILENT: Duration = Duration::from_secs(20);
-
 /// How long a connection that is closed is waited for.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -38,8 +30,6 @@ pub(super) enum Purpose {
     Rows,
     /// Bringing the tables up to date.
     Migration,
-    /// Holding the store, or waiting for it.
-    Holder,
 }
 
 /// Where passwords come from: asked for each connection.
@@ -62,7 +52,7 @@ impl Connector {
         Self { config, passwords }
     }
 
-    /// A new connection.
+    /// A new connection, to where writes are taken.
     pub async fn connect(&self, purpose: Purpose) -> Result<PgConnection, NoConnection> {
         let made = async {
             let mut options = self.options(purpose);
@@ -70,7 +60,17 @@ impl Connector {
                 let password = passwords().await.map_err(NoConnection::NoPassword)?;
                 options = options.password(&password);
             }
-            options.connect().await.map_err(|error| NoConnection::of(error, &self.config))
+            let connecting = async {
+                let mut connection = options.connect().await?;
+                let asked = "SELECT current_setting('transaction_read_only') = 'on'";
+                let read_only: bool = sqlx::query_scalar(asked).fetch_one(&mut connection).await?;
+                Ok((connection, read_only))
+            };
+            match connecting.await {
+                Ok((connection, false)) => Ok(connection),
+                Ok((_, true)) => Err(NoConnection::ReadOnly(self.config.at())),
+                Err(error) => Err(NoConnection::of(error, &self.config)),
+            }
         };
         timeout(CONNECT, made).await.unwrap_or_else(|_| {
             let why = format!("no answer within {CONNECT:?}");
@@ -80,23 +80,18 @@ impl Connector {
 
     fn options(&self, purpose: Purpose) -> PgConnectOptions {
         let config = &self.config;
-        let (name, statement, silent) = match purpose {
-            Purpose::Rows => (ROWS.to_owned(), STATEMENT, Duration::ZERO),
-            Purpose::Migration => (format!("{ROWS} migration"), MIGRATION, Duration::ZERO),
-            Purpose::Holder => (config.name.clone(), STATEMENT, HOLDER_SILENT),
+        let statement = match purpose {
+            Purpose::Rows => STATEMENT,
+            Purpose::Migration => MIGRATION,
         };
-        let millis = |of: Duration| of.as_millis().to_string();
         let mut options = PgConnectOptions::new_without_pgpass()
             .host(&config.host)
             .port(config.port)
             .database(&config.database)
             .username(&config.user)
-            .application_name(&name)
+            .application_name(&config.name)
             .ssl_mode(if config.tls { PgSslMode::VerifyFull } else { PgSslMode::Disable })
-            .options([
-                ("statement_timeout", millis(statement)),
-                ("idle_session_timeout", millis(silent)),
-            ]);
+            .options([("statement_timeout", statement.as_millis().to_string())]);
         if let Some(authorities) = &config.authorities {
             options = options.ssl_root_cert_from_pem(authorities.clone().into_bytes());
         }

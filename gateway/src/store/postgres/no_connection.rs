@@ -20,9 +20,6 @@ pub enum NoConnection {
     /// It takes no writes: after a failover, a connection may lead to the old writer for a moment.
     #[error("the database at {0} takes no writes: it is a standby, or was made read-only")]
     ReadOnly(String),
-    /// Another gateway has the store.
-    #[error("another gateway has the store")]
-    NotOurs,
     /// The password or the token can't be had.
     #[error("no password for the database: {0}")]
     NoPassword(String),
@@ -90,8 +87,7 @@ impl NoConnection {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::ReadOnly(_) | Self::NoPassword(_) => true,
-            Self::NotOurs
-            | Self::SignIn { .. }
+            Self::SignIn { .. }
             | Self::NoDatabase { .. }
             | Self::NotAllowed { .. }
             | Self::NotTrusted { .. }

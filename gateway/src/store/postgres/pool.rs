@@ -12,7 +12,6 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::NoConnection;
 use super::connector::{Connector, Purpose, answers, close};
 use super::no_connection::is_passing;
 use crate::store::statement::{Row, Statement};
@@ -32,8 +31,6 @@ const PING: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Pool {
     connector: Arc<Connector>,
-    /// The gateway's name as holder of the store. Each new connection looks whether it still is.
-    gateway: String,
     turns: Semaphore,
     most: usize,
     idle: Mutex<Vec<Idle>>,
@@ -52,10 +49,10 @@ enum For {
 }
 
 impl Pool {
-    pub fn new(connector: Arc<Connector>, gateway: String) -> Self {
+    pub fn new(connector: Arc<Connector>) -> Self {
         let most = connector.config.connections;
         let (turns, idle) = (Semaphore::new(most), Mutex::default());
-        Self { connector, gateway, turns, most, idle }
+        Self { connector, turns, most, idle }
     }
 
     /// Does a statement: how many rows it has changed.
@@ -108,30 +105,7 @@ impl Pool {
             // The others lead to the same server.
             self.let_go_of_idle();
         }
-        let mut connection = self.connector.connect(Purpose::Rows).await?;
-        let proved = timeout(STATEMENT, self.prove(&mut connection)).await;
-        proved.map_err(|_| StoreError::Late(STATEMENT))??;
-        Ok(connection)
-    }
-
-    /// Makes sure that a new connection leads to where writes are taken, and that the store is this
-    /// gateway's. Another that has taken it has first written its own name, and then ended every
-    /// connection that was there: so one that finds our name here is ours, or will be ended before
-    /// the other goes on.
-    async fn prove(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let statement = Statement::new(
-            "SELECT current_setting('transaction_read_only') = 'on' AS read_only, gateway \
-             FROM holder",
-        );
-        let rows = statement.rows_of_postgres(connection).await?;
-        let Some(row) = rows.first() else { return Err(NoConnection::NotOurs.into()) };
-        if row.get::<bool>("read_only")? {
-            return Err(NoConnection::ReadOnly(self.connector.config.at()).into());
-        }
-        if row.get::<String>("gateway")? != self.gateway {
-            return Err(NoConnection::NotOurs.into());
-        }
-        Ok(())
+        Ok(self.connector.connect(Purpose::Rows).await?)
     }
 
     fn take_idle(&self) -> Option<Idle> {

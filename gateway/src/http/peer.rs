@@ -1,0 +1,162 @@
+//! The peer listener: where other gateways pass on what is about sessions that this one keeps, and ask
+//! for what only it knows. They are known by certificates; what they say of a client's address is
+//! believed, and of nothing else.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use axum::routing::post;
+use axum::{Json, Router};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use shellgate_protocol::SessionId;
+use shellgate_protocol::client_leg::EndReason;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::elsewhere::{AUTHENTICATED, FORWARDED_FOR};
+use super::view::Live;
+use super::{Connection, client_routes, respond};
+use crate::auth::UserId;
+use crate::authority::Authorities;
+use crate::core::Core;
+use crate::session::keeper::Message;
+use crate::transport::Transport;
+
+/// How long another gateway may take for its handshake, and for a request's headers.
+const STEP: Duration = Duration::from_secs(5);
+
+/// Somebody whose removal another gateway works at has a session here: it is to stop.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StopHere {
+    /// Which.
+    pub session: SessionId,
+    /// Who wants it.
+    pub by: UserId,
+}
+
+/// Serves the listener until the gateway stops.
+pub async fn serve(core: Arc<Core>, listener: TcpListener, authorities: Arc<Authorities>) {
+    let routes = Router::new()
+        .route("/peer/taken", post(taken))
+        .route("/peer/stop", post(stop))
+        .route("/peer/live", post(live))
+        .with_state(core.clone())
+        .merge(client_routes(&core))
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(CatchPanicLayer::new());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = core.stopping.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let tls = match authorities.peer_server() {
+                    Ok(tls) => TlsAcceptor::from(tls),
+                    Err(error) => {
+                        tracing::error!(%error, "other gateways can't be heard");
+                        continue;
+                    }
+                };
+                core.tracker.spawn(welcome(core.clone(), stream, peer, tls, routes.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "another gateway's call was not accepted");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn welcome(
+    core: Arc<Core>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: TlsAcceptor,
+    routes: Router,
+) {
+    let Ok(permit) = core.admission.take_connection() else { return };
+    let _ = stream.set_nodelay(true);
+    let stream = match timeout(STEP, tls.accept(Transport::of_link(stream))).await {
+        Ok(Ok(stream)) => Transport::from(stream),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, %peer, "who called is no gateway of this deployment");
+            return;
+        }
+        Err(_) => return,
+    };
+    let connection = Connection::new(peer.ip(), peer, permit, None);
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let (connection, routes) = (connection.clone(), routes.clone());
+        async { Ok::<_, Infallible>(answer(connection, request.map(Body::new), routes).await) }
+    });
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(STEP)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::select! {
+        _ = serving => {}
+        // What it asked for, it asks somebody else.
+        () = core.stopping.cancelled() => {}
+    }
+}
+
+async fn answer(
+    mut connection: Connection,
+    request: Request<Body>,
+    routes: Router,
+) -> Response<Body> {
+    if let Some(address) = forwarded_for(request.headers()) {
+        connection.address = address;
+    }
+    let authenticated = connection.has_authenticated.clone();
+    let mut response = respond(connection, request, routes).await;
+    if authenticated.load(Ordering::Acquire) {
+        response.headers_mut().insert(AUTHENTICATED, HeaderValue::from_static("yes"));
+    }
+    response
+}
+
+/// Whom another gateway passes a request on for.
+fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    headers.get(FORWARDED_FOR)?.to_str().ok()?.parse().ok()
+}
+
+/// Another gateway keeps a session that this one has kept.
+async fn taken(State(core): State<Arc<Core>>, Json(id): Json<SessionId>) -> Json<()> {
+    if let Some(handle) = core.registry.get(id) {
+        // One that is too busy finds out with the next that it stores.
+        let _ = handle.keeper.clone().try_send(Message::Taken);
+    }
+    Json(())
+}
+
+/// Whether it was heard.
+async fn stop(State(core): State<Arc<Core>>, Json(wish): Json<StopHere>) -> Json<bool> {
+    let heard = match core.registry.get(wish.session) {
+        Some(handle) => handle.stop(EndReason::Stopped, Some(wish.by)).await.unwrap_or(false),
+        None => false,
+    };
+    Json(heard)
+}
+
+/// What only their keepers know, of those of these sessions that have one here.
+async fn live(
+    State(core): State<Arc<Core>>,
+    Json(ids): Json<Vec<SessionId>>,
+) -> Json<Vec<(SessionId, Live)>> {
+    let known = |id| Some((id, Live::of(&core.registry.get(id)?)));
+    Json(ids.into_iter().filter_map(known).collect())
+}

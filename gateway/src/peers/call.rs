@@ -1,0 +1,126 @@
+//! A call to another gateway: a request, passed on or of this gateway's own, within TLS in which both
+//! show a certificate. Knows no route.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::authority::{AuthorityError, PEER};
+use crate::core::{Core, Way};
+use crate::transport::Transport;
+
+/// How long another gateway may take to take a call.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long it may take to answer a question of this gateway's own.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Largest answer to such a question, in bytes.
+const ANSWER_MAX: usize = 256 * 1024;
+
+/// Why another gateway was not reached, or did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// This gateway has no peers: it lives alone.
+    #[error("this gateway calls no others")]
+    Alone,
+    /// It is not registered any more.
+    #[error("that gateway is gone")]
+    Gone,
+    /// What TLS needs can't be made.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The network, or what is at its other end.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// It speaks no HTTP.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// It answered something else than was asked for.
+    #[error("it answered {0}")]
+    Answer(String),
+    /// It is too slow.
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+}
+
+/// A connection to another gateway, for one request.
+pub struct Call(http1::SendRequest<Body>);
+
+impl Call {
+    /// Calls a gateway.
+    ///
+    /// # Errors
+    /// [`CallError`]: nothing was asked then.
+    pub async fn to(core: &Core, gateway: &str) -> Result<Self, CallError> {
+        let address = core.peers.address_of(gateway).ok_or(CallError::Gone)?;
+        let Way::Network { authorities, .. } = &core.way else { return Err(CallError::Alone) };
+        let tls = TlsConnector::from(authorities.peer_client()?);
+        let connecting = async {
+            let stream = TcpStream::connect(&address).await?;
+            stream.set_nodelay(true)?;
+            let name = ServerName::try_from(PEER).map_err(std::io::Error::other)?;
+            let stream = tls.connect(name, Transport::of_link(stream)).await?;
+            let stream = TokioIo::new(Transport::from(stream));
+            Ok::<_, CallError>(http1::handshake(stream).await?)
+        };
+        let connected = timeout(CONNECT, connecting).await.map_err(|_| CallError::Late(CONNECT))?;
+        let (sender, connection) = connected?;
+        core.tracker.spawn(async move {
+            // Its end is the answer's.
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(Self(sender))
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// [`CallError`]: it may have been heard.
+    pub async fn send(mut self, request: Request<Body>) -> Result<Response<Incoming>, CallError> {
+        Ok(self.0.send_request(request).await?)
+    }
+}
+
+/// Asks a gateway something, as JSON both ways.
+///
+/// # Errors
+/// [`CallError`].
+pub async fn ask<Q: Serialize, A: DeserializeOwned>(
+    core: &Core,
+    gateway: &str,
+    path: &'static str,
+    question: &Q,
+) -> Result<A, CallError> {
+    let wrong = |why: &dyn std::fmt::Display| CallError::Answer(why.to_string());
+    let body = serde_json::to_vec(question).map_err(|error| wrong(&error))?;
+    let mut request = Request::new(Body::from(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = path.parse().map_err(|error| wrong(&error))?;
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static(PEER));
+    request
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let asking = async {
+        let response = Call::to(core, gateway).await?.send(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        let body: Bytes = body.map_err(|error| wrong(&error))?.to_bytes();
+        if status != StatusCode::OK {
+            return Err(wrong(&status));
+        }
+        serde_json::from_slice(&body).map_err(|error| wrong(&error))
+    };
+    timeout(ANSWER, asking).await.map_err(|_| CallError::Late(ANSWER))?
+}
