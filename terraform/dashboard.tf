@@ -38,14 +38,18 @@ locals {
       title = "Gateways: how many, processor, memory"
       lines = [
         concat(["ECS/ContainerInsights", "RunningTaskCount"], local.gateway_dims, [{ stat = "Minimum" }]),
+        # How many scaling wants there to be, and the busiest: sessions stay where they are, so it may be far from the average.
+        concat(["ECS/ContainerInsights", "DesiredTaskCount"], local.gateway_dims, [{ stat = "Maximum" }]),
         concat(["AWS/ECS", "CPUUtilization"], local.gateway_dims, [{ stat = "Average", yAxis = "right" }]),
+        concat(["AWS/ECS", "CPUUtilization"], local.gateway_dims, [{ stat = "Maximum", yAxis = "right" }]),
         concat(["AWS/ECS", "MemoryUtilization"], local.gateway_dims, [{ stat = "Average", yAxis = "right" }]),
+        concat(["AWS/ECS", "MemoryUtilization"], local.gateway_dims, [{ stat = "Maximum", yAxis = "right" }]),
       ]
     },
     {
       title = "Gateways: what they write to their log"
       lines = [
-        for kind in ["errors", "start-failed", "throttled", "permission-missing", "compromised", "issuer-keys", "secrets"] :
+        for kind in ["errors", "start-failed", "throttled", "permission-missing", "compromised", "issuer-keys", "secrets", "gateway-dead", "gateway-stalled"] :
         [var.name, "Log-${kind}", { stat = "Sum" }]
       ]
     },

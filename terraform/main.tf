@@ -7,7 +7,7 @@ locals {
   partition = data.aws_partition.current.partition
   iam       = "arn:${local.partition}:iam::${var.account_id}"
 
-  ports = { client = 7800, admin = 7801, task = 7802, database = 5432 }
+  ports = { client = 7800, admin = 7801, task = 7802, peer = 7803, database = 5432 }
 
   # Names that more than one module speaks of, so that none has to wait for another.
   gateway_role   = "${var.name}-gateway"
@@ -19,6 +19,17 @@ locals {
   secrets_prefix = var.name
   state_dir      = "/var/lib/shellgate"
   database       = { name = "shellgate", user = "gateway" }
+
+  # Of the database. Each gateway has as many as it is told to, and while one version replaces another there are twice
+  # the gateways. AWS keeps some for itself, and setting up takes one or two.
+  connections = {
+    each     = try(tonumber(var.extra_settings.store__connections), local.usual_settings.store__connections)
+    reserved = 25
+    # By its largest capacity an instance takes 189 at one unit, 823 at four, 1,669 at eight, and so on to 5,000: this
+    # stays below. One that may shrink to half a unit takes 2,000 at most.
+    possible = min(floor(180 * var.database.max_capacity), var.database.min_capacity < 1 ? 2000 : 5000)
+  }
+  connections_needed = 2 * var.gateway.max * local.connections.each + local.connections.reserved
 
   issuer_hosts = distinct([for issuer in var.issuers : regex("^https://([a-z0-9.-]+)/", issuer.jwks_url)[0]])
 }
@@ -55,6 +66,7 @@ module "database" {
   capacity           = { min = var.database.min_capacity, max = var.database.max_capacity }
   database           = local.database.name
   port               = local.ports.database
+  connections        = local.connections_needed
   subnet_ids         = module.network.subnet_ids.database
   security_group_id  = module.network.group_ids.database
   backup_days        = var.backup_days
@@ -116,7 +128,7 @@ module "gateway" {
   user           = var.gateway.user
   settings       = local.settings
   state_dir      = local.state_dir
-  ports          = { client = local.ports.client, admin = local.ports.admin, task = local.ports.task }
+  ports          = { client = local.ports.client, admin = local.ports.admin, task = local.ports.task, peer = local.ports.peer }
   seconds = {
     balancer_idle  = var.balancer_idle_seconds
     deregistration = var.leaving.deregistration

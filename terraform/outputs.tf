@@ -17,7 +17,7 @@ output "log__format" {
 }
 
 output "listen__client" {
-  description = "Where the load balancer finds the gateway."
+  description = "Where the load balancer finds a gateway."
   value       = local.settings.listen__client
 }
 
@@ -29,6 +29,11 @@ output "listen__admin" {
 output "listen__task" {
   description = "Where bridges find it, with TLS of its own."
   value       = local.settings.listen__task
+}
+
+output "listen__peer" {
+  description = "Where other gateways find it, with TLS by which both sides know each other."
+  value       = local.settings.listen__peer
 }
 
 output "listen__proxies" {
@@ -79,6 +84,16 @@ output "store__auth" {
 output "store__ca" {
   description = "The parameter with the authorities that have signed the database's certificate."
   value       = local.settings.store__ca
+}
+
+output "store__connections" {
+  description = "Connections that each gateway has at most."
+  value       = local.settings.store__connections
+
+  precondition {
+    condition     = local.connections_needed <= local.connections.possible
+    error_message = "Twice ${var.gateway.max} gateways, as during a deployment, have ${local.connections.each} connections each, and ${local.connections.reserved} are kept in reserve: a database of ${var.database.max_capacity} capacity units takes ${local.connections.possible}. Raise database.max_capacity, or lower gateway.max or store__connections in extra_settings."
+  }
 }
 
 output "aws__region" {
@@ -192,17 +207,17 @@ output "secrets__prefix" {
 }
 
 output "limits__sessions" {
-  description = "Sessions of all users that have not ended."
+  description = "Sessions of all users that one gateway keeps and that have not ended."
   value       = local.settings.limits__sessions
 }
 
 output "limits__parallel_starts" {
-  description = "Sessions that are started at one time."
+  description = "Sessions that a gateway starts at one time."
   value       = local.settings.limits__parallel_starts
 }
 
 output "limits__start_queue" {
-  description = "Sessions that may wait for their turn."
+  description = "Sessions that may wait for their turn at one."
   value       = local.settings.limits__start_queue
 }
 

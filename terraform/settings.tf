@@ -11,6 +11,7 @@ locals {
     listen__client  = "0.0.0.0:${local.ports.client}"
     listen__admin   = "0.0.0.0:${local.ports.admin}"
     listen__task    = "0.0.0.0:${local.ports.task}"
+    listen__peer    = "0.0.0.0:${local.ports.peer}"
     listen__proxies = module.network.balancer_cidrs
     listen__origins = ["https://${var.domain}"]
 
@@ -63,6 +64,8 @@ locals {
     limits__start_queue     = 2000
     # A task on Fargate takes some half a minute, most of it to fetch its image, and longer when many start at once.
     limits__start_deadline = "5m"
+    # Of each gateway: main.tf holds all of them together against what the database takes.
+    store__connections = 8
   }
 
   template_settings = { for name, template in var.templates : "templates__${name}" => template }

@@ -147,12 +147,12 @@ variable "architecture" {
 }
 
 variable "gateway" {
-  description = "The gateway's size (1024 a vCPU, MiB), how many there are, and the uid:gid of its image."
+  description = "A gateway's size (1024 a vCPU, MiB), how many there are at least and at most, and the uid:gid of their image. With two or more, one zone may go."
   type = object({
     cpu    = optional(number, 1024)
     memory = optional(number, 2048)
-    min    = optional(number, 1)
-    max    = optional(number, 1)
+    min    = optional(number, 2)
+    max    = optional(number, 6)
     user   = optional(string, "900:900")
   })
   default = {}
@@ -165,9 +165,10 @@ variable "gateway" {
     error_message = "A pair of processor and memory that Fargate has: 1024 and 2048, say."
   }
 
+  # Twenty, and as many beside them while they are replaced, have addresses in one zone of the smallest VPC.
   validation {
-    condition     = var.gateway.min == 1 && var.gateway.max == 1
-    error_message = "One gateway: the store is held by one, and ECS would end all others as not ready (docs/operations.md)."
+    condition     = var.gateway.min >= 1 && var.gateway.max >= var.gateway.min && var.gateway.max <= 20 && floor(var.gateway.min) == var.gateway.min && floor(var.gateway.max) == var.gateway.max
+    error_message = "One gateway at least, no fewer at most than at least, and 20 at most."
   }
 }
 
@@ -203,7 +204,7 @@ variable "extra_settings" {
 }
 
 variable "sessions_max" {
-  description = "Sessions that may run at one time. Their tasks need an address each, with one zone gone, too."
+  description = "Sessions that one gateway takes at most, because it may be the last that is there, and for whose tasks there are addresses, with one zone gone, too."
   type        = number
   default     = 500
 

@@ -32,6 +32,7 @@ pub mod caller;
 pub mod document;
 pub mod elsewhere;
 pub mod events;
+pub mod following;
 pub mod link;
 pub mod ops;
 pub mod page;

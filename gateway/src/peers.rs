@@ -4,11 +4,13 @@
 //! for too long, while the store answered all that time, is a dead gateway's, and its row is deleted.
 //! Whoever finds its own row deleted was taken for dead, and leaves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use shellgate_protocol::SessionId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -32,11 +34,23 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub struct Peers {
     others: watch::Sender<Arc<[Registered]>>,
     lost: watch::Sender<Option<String>>,
+    passing: Arc<AtomicU64>,
+}
+
+/// A client that is passed on to another gateway, until this is dropped.
+#[derive(Debug)]
+pub struct Passing(Arc<AtomicU64>);
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Default for Peers {
     fn default() -> Self {
-        Self { others: watch::Sender::new(Arc::new([])), lost: watch::Sender::new(None) }
+        let others = watch::Sender::new(Arc::new([]) as Arc<[Registered]>);
+        Self { others, lost: watch::Sender::new(None), passing: Arc::default() }
     }
 }
 
@@ -51,6 +65,19 @@ impl Peers {
     #[must_use]
     pub fn others(&self) -> usize {
         self.others.borrow().len()
+    }
+
+    /// Counts a client that is passed on to another gateway.
+    #[must_use]
+    pub fn pass(&self) -> Passing {
+        self.passing.fetch_add(1, Ordering::Relaxed);
+        Passing(self.passing.clone())
+    }
+
+    /// How many clients are passed on to others.
+    #[must_use]
+    pub fn passing(&self) -> u64 {
+        self.passing.load(Ordering::Relaxed)
     }
 
     /// Where another gateway is, if it lives.
@@ -148,11 +175,13 @@ pub async fn join(
 pub async fn keep(core: Arc<Core>) {
     let deadline = core.config.peers.deadline.get();
     let mut watcher = Watcher::new(deadline);
+    let mut unkept = HashSet::new();
     loop {
-        match round(&core, &mut watcher).await {
+        match round(&core, &mut watcher, &mut unkept).await {
             Ok(true) => {}
             Ok(false) => {
-                let why = "this gateway was declared dead: it gave no sign of life for too long";
+                tracing::error!("this gateway was declared dead");
+                let why = "it gave no sign of life for too long, and others have its sessions";
                 core.peers.lost.send_replace(Some(why.to_owned()));
                 return;
             }
@@ -170,7 +199,11 @@ pub async fn keep(core: Arc<Core>) {
 }
 
 /// `false` where this gateway was declared dead.
-async fn round(core: &Arc<Core>, watcher: &mut Watcher) -> Result<bool, StoreError> {
+async fn round(
+    core: &Arc<Core>,
+    watcher: &mut Watcher,
+    unkept: &mut HashSet<SessionId>,
+) -> Result<bool, StoreError> {
     if !core.store.beat().await? {
         return Ok(false);
     }
@@ -184,6 +217,7 @@ async fn round(core: &Arc<Core>, watcher: &mut Watcher) -> Result<bool, StoreErr
         }
         !same
     });
+    reaper::compare_keepers(core, unkept).await?;
     reaper::take_unkept(core).await?;
     removal::take_up_all(core).await?;
     Ok(true)

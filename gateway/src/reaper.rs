@@ -14,8 +14,9 @@ use crate::clock;
 use crate::core::{Core, dial_root};
 use crate::launcher::task_name;
 use crate::removal::Removal;
-use crate::session::keeper::Keeper;
-use crate::store::{Running, StoreError};
+use crate::session::State;
+use crate::session::keeper::{Keeper, Message};
+use crate::store::StoreError;
 
 /// How often tasks and sessions are compared, and the store is swept.
 const ROUND: Duration = Duration::from_secs(60);
@@ -62,11 +63,45 @@ pub async fn take_unkept(core: &Arc<Core>) -> Result<usize, StoreError> {
     Ok(taken)
 }
 
+/// Compares the keepers here with the rows that say which sessions this gateway keeps. A keeper whose
+/// session is another's finds out. One that has none gets one, where it had none the last time either,
+/// which is what `unkept` is for: one that is being made has its own in a moment.
+///
+/// # Errors
+/// Where the store can't be read.
+pub async fn compare_keepers(
+    core: &Arc<Core>,
+    unkept: &mut HashSet<SessionId>,
+) -> Result<(), StoreError> {
+    let keepers = core.registry.all();
+    let ours: HashSet<_> = core.store.ours().await?.into_iter().collect();
+    for (id, handle) in keepers.into_iter().filter(|(id, _)| !ours.contains(id)) {
+        tracing::debug!(session = %id, "it may be another gateway's");
+        // One that is too busy is told with the next round.
+        let _ = handle.keeper.clone().try_send(Message::Taken);
+    }
+    let without = ours.into_iter().filter(|id| core.registry.get(*id).is_none());
+    let before = std::mem::replace(unkept, without.collect());
+    for id in unkept.intersection(&before) {
+        if core.stopping.is_cancelled() {
+            return Ok(());
+        }
+        // This gateway was not told that it got it.
+        if let Some(kept) = core.store.kept(*id).await?
+            && kept.gateway.as_deref() == Some(core.store.gateway())
+            && kept.record.life.state != State::Ended
+        {
+            tracing::warn!(session = %id, "it had no keeper");
+            Keeper::adopt(core, kept.record);
+        }
+    }
+    Ok(())
+}
+
 /// Compares and sweeps until the gateway stops.
 pub async fn run(core: Arc<Core>) {
-    let mut unkept = HashSet::new();
     loop {
-        reconcile(&core, &mut unkept).await;
+        reconcile(&core).await;
         let now = clock::unix_millis();
         if let Err(error) = core.store.sweep(now, now - KEPT_MS).await {
             tracing::warn!(%error, "the store was not swept");
@@ -79,8 +114,8 @@ pub async fn run(core: Arc<Core>) {
 }
 
 /// Stops tasks that no session owns, whichever gateway keeps it, and removes the directories in which
-/// their bridges dialled. `unkept` are the sessions of this gateway that had no keeper the last time.
-async fn reconcile(core: &Arc<Core>, unkept: &mut HashSet<SessionId>) {
+/// their bridges dialled.
+async fn reconcile(core: &Arc<Core>) {
     // Listed before the sessions: what is started meanwhile is not in the lists.
     let directories = dial_directories(core).await;
     let tasks = match core.compute.list().await {
@@ -100,9 +135,8 @@ async fn reconcile(core: &Arc<Core>, unkept: &mut HashSet<SessionId>) {
         }
     };
     let mut owned: HashSet<_> =
-        running.iter().filter_map(|of| task_name(of.id, of.launch)).collect();
+        running.into_iter().filter_map(|(id, launch)| task_name(id, launch)).collect();
     owned.extend(removals.iter().filter_map(Removal::task_name));
-    keep_what_is_ours(core, &running, unkept).await;
     let orphans = tasks.into_iter().filter(|task| !owned.contains(task.name()));
     futures_util::stream::iter(orphans)
         .for_each_concurrent(STOPS_AT_ONCE, |task| stop_orphan(core, task))
@@ -117,26 +151,6 @@ async fn reconcile(core: &Arc<Core>, unkept: &mut HashSet<SessionId>) {
             }
             // Its keeper may have been quicker.
             Ok(()) | Err(_) => {}
-        }
-    }
-}
-
-/// Gives a keeper to sessions that this gateway is to keep and does not: it was not told that it got
-/// them. Those that had none a round ago, too: one that is being made has its own in a moment.
-async fn keep_what_is_ours(core: &Arc<Core>, running: &[Running], unkept: &mut HashSet<SessionId>) {
-    let ours = running.iter().filter(|of| of.is_ours && core.registry.get(of.id).is_none());
-    let before = std::mem::replace(unkept, ours.map(|of| of.id).collect());
-    for id in unkept.intersection(&before) {
-        if core.stopping.is_cancelled() {
-            return;
-        }
-        match core.store.kept(*id).await {
-            Ok(Some(kept)) if kept.gateway.as_deref() == Some(core.store.gateway()) => {
-                tracing::warn!(session = %id, "it had no keeper");
-                Keeper::adopt(core, kept.record);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(session = %id, %error, "it has no keeper yet"),
         }
     }
 }

@@ -86,6 +86,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::TooManySessions => Denied::new(Reason::TooManySessions).into(),
+            StoreError::Full => Denied::new(Reason::GatewayFull).into(),
             error => Self::Store(error),
         }
     }

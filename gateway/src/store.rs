@@ -19,7 +19,7 @@ mod tickets;
 
 pub use gateways::{Registered, Registration};
 use postgres::{NoConnection, Postgres};
-pub use sessions::{Kept, Running};
+pub use sessions::{Kept, Most};
 use sqlite::Sqlite;
 use statement::{Row, Statement};
 
@@ -35,6 +35,9 @@ pub enum StoreError {
     /// This owner has as many sessions as they may.
     #[error("this user has as many sessions as they may")]
     TooManySessions,
+    /// There are as many sessions as there may be.
+    #[error("there are as many sessions as there may be")]
+    Full,
     /// No uid is left in the configured range.
     #[error("no uid is left for another user in the configured range")]
     NoUidLeft,
@@ -83,6 +86,7 @@ impl StoreError {
             Self::Closed
             | Self::NameTaken(_)
             | Self::TooManySessions
+            | Self::Full
             | Self::NoUidLeft
             | Self::Unreadable(_)
             | Self::Migration(_)

@@ -132,8 +132,13 @@ impl Opening {
 
 /// The server's end of a WebSocket whose handshake is done; `read` came in after that.
 pub async fn serve(transport: Transport, read: Vec<u8>, largest: Largest) -> Socket {
+    open(transport, read, Role::Server, largest).await
+}
+
+/// Either end of a WebSocket whose handshake is done; `read` came in after that.
+pub async fn open(transport: Transport, read: Vec<u8>, role: Role, largest: Largest) -> Socket {
     let config = Some(config(largest));
-    WebSocketStream::from_partially_read(transport, read, Role::Server, config).await
+    WebSocketStream::from_partially_read(transport, read, role, config).await
 }
 
 fn config(largest: Largest) -> WebSocketConfig {

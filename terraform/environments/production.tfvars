@@ -17,7 +17,7 @@ issuers = [{
 
 images = { gateway = "0.1.0", task = "0.1.0" }
 
-gateway      = { cpu = 1024, memory = 2048, min = 1, max = 1 }
+gateway      = { cpu = 1024, memory = 2048, min = 2, max = 6 }
 database     = { instances = 2, max_capacity = 8 }
 sessions_max = 5000
 file_systems = ["homes-1", "homes-2"]

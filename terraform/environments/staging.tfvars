@@ -16,7 +16,7 @@ issuers = [{
 
 images = { gateway = "0.1.0", task = "0.1.0" }
 
-gateway      = { cpu = 512, memory = 1024, min = 1, max = 1 }
+gateway      = { cpu = 512, memory = 1024, min = 1, max = 2 }
 database     = { instances = 1, max_capacity = 1 }
 sessions_max = 50
 spot         = true

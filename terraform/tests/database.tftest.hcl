@@ -15,6 +15,7 @@ variables {
   capacity           = { min = 0.5, max = 4 }
   database           = "shellgate"
   port               = 5432
+  connections        = 121
   subnet_ids         = ["subnet-1", "subnet-2"]
   security_group_id  = "sg-1"
   backup_days        = 30
@@ -55,6 +56,11 @@ run "rows_are_encrypted_saved_and_reached_with_a_role" {
   assert {
     condition     = length(aws_rds_cluster_instance.this) == 2 && alltrue([for instance in aws_rds_cluster_instance.this : !instance.publicly_accessible])
     error_message = "A second instance takes over, and none is public."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["connections"].threshold == 121
+    error_message = "More connections than all gateways should need are told."
   }
 }
 

@@ -34,6 +34,16 @@ run "settings_say_what_the_deployment_is" {
   }
 
   assert {
+    condition     = output.listen__client == "0.0.0.0:7800" && output.listen__admin == "0.0.0.0:7801" && output.listen__task == "0.0.0.0:7802" && output.listen__peer == "0.0.0.0:7803"
+    error_message = "Each kind of caller has a listener of its own, other gateways, too."
+  }
+
+  assert {
+    condition     = output.store__kind == "postgres" && output.store__connections == 8
+    error_message = "Gateways share a database, and each has a part of its connections."
+  }
+
+  assert {
     condition     = output.ecs__family == "trial-session" && output.ecs__log_group == "/trial/sessions" && !output.ecs__spot
     error_message = "Tasks are a family of their own, with a log group of their own."
   }
@@ -105,6 +115,97 @@ run "a_setting_that_is_the_deployments_is_refused" {
   }
 
   expect_failures = [output.further_settings]
+}
+
+run "no_gateway_at_all_is_refused" {
+  command = plan
+
+  variables {
+    gateway = { min = 0, max = 2 }
+  }
+
+  expect_failures = [var.gateway]
+}
+
+run "fewer_gateways_at_most_than_at_least_are_refused" {
+  command = plan
+
+  variables {
+    gateway = { min = 3, max = 2 }
+  }
+
+  expect_failures = [var.gateway]
+}
+
+run "half_a_gateway_is_refused" {
+  command = plan
+
+  variables {
+    gateway = { min = 1.5, max = 2 }
+  }
+
+  expect_failures = [var.gateway]
+}
+
+run "more_gateways_than_there_may_be_are_refused" {
+  command = plan
+
+  variables {
+    gateway  = { min = 2, max = 21 }
+    database = { max_capacity = 8 }
+  }
+
+  expect_failures = [var.gateway]
+}
+
+run "as_many_gateways_as_there_may_be_are_taken" {
+  command = plan
+
+  variables {
+    gateway  = { min = 1, max = 20 }
+    database = { max_capacity = 2 }
+  }
+
+  assert {
+    condition     = local.connections_needed == 345 && local.connections.possible == 360
+    error_message = "Twice twenty gateways with eight connections each, and a reserve, fit into what the database takes."
+  }
+}
+
+run "more_connections_than_the_database_takes_are_refused" {
+  command = plan
+
+  variables {
+    gateway  = { min = 1, max = 10 }
+    database = { max_capacity = 1 }
+  }
+
+  expect_failures = [output.store__connections]
+}
+
+run "more_connections_of_each_gateway_are_counted" {
+  command = plan
+
+  variables {
+    gateway        = { min = 2, max = 6 }
+    database       = { max_capacity = 4 }
+    extra_settings = { store__connections = 60 }
+  }
+
+  expect_failures = [output.store__connections]
+}
+
+run "a_database_that_may_shrink_to_half_a_unit_takes_no_more_than_it_does_then" {
+  command = plan
+
+  variables {
+    database = { min_capacity = 0.5, max_capacity = 64 }
+  }
+
+  assert {
+    condition     = local.connections.possible == 2000
+    error_message = "It takes 2,000."
+  }
 }
 
 run "a_drain_beyond_its_bound_is_refused" {

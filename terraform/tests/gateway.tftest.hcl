@@ -20,7 +20,7 @@ variables {
   count_range    = { min = 2, max = 6 }
   user           = "900:900"
   state_dir      = "/var/lib/shellgate"
-  ports          = { client = 7800, admin = 7801, task = 7802 }
+  ports          = { client = 7800, admin = 7801, task = 7802, peer = 7803 }
   seconds        = { balancer_idle = 120, deregistration = 5, stop_timeout = 120 }
 
   settings = {
@@ -137,13 +137,104 @@ run "a_gateway_that_leaves_has_time_and_no_more" {
   }
 
   assert {
-    condition     = aws_ecs_service.this.deployment_circuit_breaker[0].enable && aws_ecs_service.this.deployment_circuit_breaker[0].rollback && aws_ecs_service.this.deployment_minimum_healthy_percent == 0 && aws_ecs_service.this.deployment_maximum_percent == 100 && aws_ecs_service.this.availability_zone_rebalancing == "DISABLED"
-    error_message = "A version that fails is taken back, and an old gateway leaves before a new one waits for the store."
+    condition     = aws_ecs_service.this.deployment_circuit_breaker[0].enable && aws_ecs_service.this.deployment_circuit_breaker[0].rollback && aws_ecs_service.this.deployment_minimum_healthy_percent == 100 && aws_ecs_service.this.deployment_maximum_percent == 200
+    error_message = "A version that fails is taken back, and no gateway leaves before another is ready."
   }
 
   assert {
-    condition     = aws_appautoscaling_target.this.min_capacity == 2 && aws_appautoscaling_target.this.max_capacity == 6
-    error_message = "There are as many gateways as are needed."
+    condition     = aws_ecs_service.this.alarms[0].enable && aws_ecs_service.this.alarms[0].rollback && aws_ecs_service.this.alarms[0].alarm_names == toset(["trial-5xx"])
+    error_message = "One that fails its callers is, too."
+  }
+}
+
+run "there_are_as_many_gateways_as_are_needed" {
+  command = plan
+
+  module {
+    source = "./modules/gateway"
+  }
+
+  assert {
+    condition     = aws_appautoscaling_target.this.min_capacity == 2 && aws_appautoscaling_target.this.max_capacity == 6 && aws_ecs_service.this.desired_count == 2
+    error_message = "No fewer and no more than was said."
+  }
+
+  assert {
+    condition     = { for name, policy in aws_appautoscaling_policy.this : name => policy.target_tracking_scaling_policy_configuration[0].predefined_metric_specification[0].predefined_metric_type } == { cpu = "ECSServiceAverageCPUUtilization", memory = "ECSServiceAverageMemoryUtilization" }
+    error_message = "Processor and memory say how many are needed."
+  }
+
+  assert {
+    condition     = alltrue([for policy in aws_appautoscaling_policy.this : policy.target_tracking_scaling_policy_configuration[0].scale_in_cooldown == 1800 && policy.target_tracking_scaling_policy_configuration[0].scale_out_cooldown == 180])
+    error_message = "One more is there soon, and each that leaves moves sessions: there is time between one and the next."
+  }
+
+  assert {
+    condition     = aws_ecs_service.this.availability_zone_rebalancing == "ENABLED"
+    error_message = "A zone that is back gets gateways again."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.running.threshold == 2 && aws_cloudwatch_metric_alarm.running.treat_missing_data == "breaching"
+    error_message = "Fewer than there have to be are told, and none at all."
+  }
+}
+
+run "how_many_there_are_is_the_variables" {
+  command = plan
+
+  module {
+    source = "./modules/gateway"
+  }
+
+  variables {
+    count_range = { min = 3, max = 3 }
+  }
+
+  assert {
+    condition     = aws_appautoscaling_target.this.min_capacity == 3 && aws_appautoscaling_target.this.max_capacity == 3 && aws_ecs_service.this.desired_count == 3 && aws_cloudwatch_metric_alarm.running.threshold == 3
+    error_message = "Three are three."
+  }
+}
+
+run "gateways_reach_each_other_past_the_load_balancers" {
+  command = plan
+
+  module {
+    source = "./modules/gateway"
+  }
+
+  assert {
+    condition     = toset([for mapping in jsondecode(aws_ecs_task_definition.this.container_definitions)[0].portMappings : mapping.containerPort]) == toset([7800, 7801, 7802, 7803])
+    error_message = "The container has the ports of the gateway's four listeners."
+  }
+
+  assert {
+    condition     = toset([for balancer in aws_ecs_service.this.load_balancer : balancer.container_port]) == toset([7800, 7802])
+    error_message = "No load balancer leads to the listener for other gateways."
+  }
+
+  assert {
+    condition     = aws_ecs_service.this.network_configuration[0].security_groups == toset(["sg-3"])
+    error_message = "All gateways are in the group whose members reach each other."
+  }
+}
+
+run "a_gateway_that_is_lost_is_told" {
+  command = plan
+
+  module {
+    source = "./modules/gateway"
+  }
+
+  assert {
+    condition     = alltrue([for name in ["gateway-dead", "gateway-stalled"] : aws_cloudwatch_metric_alarm.log[name].threshold == 0 && aws_cloudwatch_metric_alarm.log[name].metric_name == "Log-${name}"])
+    error_message = "One is enough."
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_log_metric_filter.this["gateway-dead"].pattern, "a gateway is declared dead") && strcontains(aws_cloudwatch_log_metric_filter.this["gateway-stalled"].pattern, "this gateway was declared dead")
+    error_message = "The others say it, and so does the one, if it lives."
   }
 }
 

@@ -23,7 +23,7 @@ variables {
   issuer_hosts       = ["keys.example.com"]
   internal_zone      = "trial.internal"
   gateway_role_arn   = "arn:aws:iam::123456789012:role/trial-gateway"
-  ports              = { client = 7800, admin = 7801, task = 7802, database = 5432 }
+  ports              = { client = 7800, admin = 7801, task = 7802, peer = 7803, database = 5432 }
   logs_key_arn       = "arn:aws:kms:us-east-1:123456789012:key/x"
   log_retention_days = 400
   alarm_topic_arn    = "arn:aws:sns:us-east-1:123456789012:x"
@@ -72,6 +72,43 @@ run "every_task_of_the_largest_deployment_has_an_address_with_one_zone_gone" {
   assert {
     condition     = toset(keys(aws_vpc_endpoint.gateway)) == toset(["ecs", "efs", "ssm", "kms"])
     error_message = "Gateways have endpoints for tasks, volumes and secrets."
+  }
+}
+
+# Applied, because the groups' ids are not known before.
+run "gateways_alone_reach_each_other" {
+  module {
+    source = "./modules/network"
+  }
+
+  assert {
+    condition = [
+      for rule in aws_vpc_security_group_ingress_rule.flow : [rule.security_group_id, rule.referenced_security_group_id, rule.to_port, rule.ip_protocol]
+      if rule.from_port <= 7803 && rule.to_port >= 7803
+    ] == [[aws_security_group.this["gateway"].id, aws_security_group.this["gateway"].id, 7803, "tcp"]]
+    error_message = "The listener for other gateways is reached from the gateways' own group, and from nowhere else."
+  }
+
+  assert {
+    condition = [
+      for rule in aws_vpc_security_group_egress_rule.flow : [rule.security_group_id, rule.referenced_security_group_id, rule.to_port, rule.ip_protocol]
+      if rule.from_port <= 7803 && rule.to_port >= 7803
+    ] == [[aws_security_group.this["gateway"].id, aws_security_group.this["gateway"].id, 7803, "tcp"]]
+    error_message = "Gateways call their own group there, and nobody else calls there."
+  }
+
+  assert {
+    condition = toset([
+      for rule in aws_vpc_security_group_egress_rule.flow : "${rule.referenced_security_group_id} ${rule.to_port}" if rule.security_group_id == aws_security_group.this["tasks"].id
+      ]) == toset([
+      for group, port in { task_balancer = 7802, volumes = 2049, endpoints = 443 } : "${aws_security_group.this[group].id} ${port}"
+    ])
+    error_message = "Tasks reach the load balancer for bridges, their files, images and logs: no gateway itself, at no port."
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_vpc_security_group_egress_rule.flow : rule.from_port == rule.to_port]) && alltrue([for rule in merge(aws_vpc_security_group_ingress_rule.clients, { issuers = aws_vpc_security_group_egress_rule.issuers }, aws_vpc_security_group_egress_rule.layers) : rule.from_port == rule.to_port && contains([80, 443], rule.to_port)])
+    error_message = "What comes from elsewhere and goes elsewhere has ports of its own."
   }
 }
 

@@ -28,6 +28,7 @@ use shellgate_gateway::room::Room;
 use shellgate_gateway::session::keeper::Keeper;
 use shellgate_gateway::session::{Record, State};
 use shellgate_gateway::state_dir::StateDir;
+use shellgate_gateway::store::Most;
 use shellgate_gateway::store::sqlite::Sqlite;
 use shellgate_infra::aws::AwsSettings;
 use shellgate_infra::compute::TaskRef;
@@ -201,7 +202,8 @@ impl Afar {
         });
         let place = self.shared.place().join(record.id.to_string());
         std::fs::create_dir(&place).expect("a place for the task");
-        self.core.store.insert(&record, 1000).await.expect("stored");
+        let most = Most { of_user: 1000, in_all: 1000 };
+        self.core.store.insert(&record, most).await.expect("stored");
         let (session, launch) = (record.id, record.life.link.launch);
         let token = self.core.enrolment.token(session, launch).0;
         Keeper::adopt(&self.core, record);

@@ -16,6 +16,10 @@ const ORDINARY: u32 = 54_321;
 /// Where worlds are, as a test program that is run again is told.
 const ON: &str = "SHELLGATE_STORIES_ON";
 const AWS: &str = "aws";
+const AWS_BY_ANOTHER: &str = "aws, by another gateway";
+
+/// The tests that run the others again.
+const RETELLING: [&str; 3] = ["::as_an_ordinary_user", "::on_aws", "::by_another_gateway"];
 
 /// Runs the tests of a module (its `module_path!()`) again, all but those named in `but`, as an
 /// ordinary user. Where this is one already, it says so and does nothing.
@@ -47,18 +51,36 @@ pub fn as_an_ordinary_user(module: &str, but: &[&str]) {
 /// # Panics
 /// Where one of them fails.
 pub fn on_aws(module: &str, but: &[&str]) {
+    on(AWS, module, but);
+}
+
+/// The same, in worlds where bridges dial one gateway, and users come to another.
+///
+/// # Panics
+/// Where one of them fails.
+pub fn by_another_gateway(module: &str, but: &[&str]) {
+    on(AWS_BY_ANOTHER, module, but);
+}
+
+fn on(what: &str, module: &str, but: &[&str]) {
     let (_, module) = module.split_once("::").expect("a module of a test program");
     let test = std::env::current_exe().expect("a test has a path");
     let mut again = again(&test, module, but);
     let kept = ["HOME", "SHELLGATE_MOTO_PYTHON", "SHELLGATE_POSTGRES_BIN"];
-    again.env(ON, AWS).envs(kept.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    passes(again, &format!("on AWS, the tests of {module}"));
+    again.env(ON, what).envs(kept.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    passes(again, &format!("on {what}, the tests of {module}"));
 }
 
 /// Whether worlds are on AWS unless they say otherwise.
 #[must_use]
 pub(crate) fn is_on_aws() -> bool {
-    std::env::var_os(ON).is_some_and(|on| on == AWS)
+    std::env::var_os(ON).is_some_and(|on| on == AWS || on == AWS_BY_ANOTHER)
+}
+
+/// Whether their users come to another gateway than their bridges.
+#[must_use]
+pub(crate) fn is_by_another() -> bool {
+    std::env::var_os(ON).is_some_and(|on| on == AWS_BY_ANOTHER)
 }
 
 /// The test program once more, for the tests of a module but these.
@@ -66,7 +88,7 @@ fn again(test: &Path, module: &str, but: &[&str]) -> Command {
     let mut again = Command::new(test);
     again
         .arg(format!("{module}::"))
-        .args(but.iter().flat_map(|but| ["--skip", but]))
+        .args(RETELLING.iter().chain(but).flat_map(|but| ["--skip", but]))
         .args(["--test-threads", "2"])
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::aws::free_port;
 use crate::gateway::Gateway;
 use crate::world::lock;
-use crate::{Cable, User, World, WorldBuilder};
+use crate::{Cable, User, World, WorldBuilder, afar};
 
 /// A gateway beside the world's own.
 pub struct Another {
@@ -28,6 +28,16 @@ impl WorldBuilder {
 }
 
 impl World {
+    /// The certificate of the authority by which tasks know their gateways.
+    ///
+    /// # Panics
+    /// Where it is not on AWS.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let (certificate, _) = afar::papers(self.shared.place());
+        std::fs::read_to_string(certificate).expect("it was made")
+    }
+
     /// Starts another gateway with the same configuration, and a state directory of its own.
     ///
     /// # Panics
@@ -73,6 +83,17 @@ impl Another {
     #[must_use]
     pub fn has(&self, user: &User) -> User {
         user.at(self.address())
+    }
+
+    /// One of its figures.
+    ///
+    /// # Panics
+    /// Where it has no such figure.
+    pub async fn figure(&self, name: &str) -> u64 {
+        let url = format!("http://{}/metrics", self.gateway.addresses().1);
+        let text = reqwest::get(url).await.expect("an answer").text().await.expect("text");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("{name}:\n{text}"))
     }
 
     /// Waits until it has said something in its log.

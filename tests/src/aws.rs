@@ -31,6 +31,9 @@ const PREFIX: &str = "/shellgate";
 /// What enrolment tokens are made with: 32 bytes that are no secret.
 const ENROLMENT_KEY: &str = "c2hlbGxnYXRlJ3MgdGVzdHM6IG5vIHNlY3JldCBrZXk";
 
+/// Another such key.
+const ANOTHER_KEY: &str = "YW5vdGhlciBvZiB0aG9zZTogaXQgaXMgbm8gc2VjcmU";
+
 /// The image's own environment.
 const PATH: &str = "/home/agent/.local/bin:/usr/local/bin:/usr/bin:/bin";
 
@@ -107,6 +110,18 @@ impl Aws {
         config.set("secrets.max_age", "1s");
         config.set("listen.peer", format!("{ADDRESS}:0"));
         config.set("peers.deadline", "1s");
+    }
+
+    /// What the gateways' enrolment tokens are made with.
+    #[must_use]
+    pub(crate) fn enrolment_key(&self) -> Vec<u8> {
+        shellgate_protocol::enrolment::decode(ENROLMENT_KEY).expect("it is base64url")
+    }
+
+    /// Replaces that key where it is kept.
+    pub async fn has_another_enrolment_key(&self) {
+        let key = format!("{PREFIX}/gateway/enrolment-key");
+        self.cloud.parameter(&key, ANOTHER_KEY).await;
     }
 
     /// Gives a user, by their key, a secret.

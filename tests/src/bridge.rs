@@ -8,6 +8,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::ServerName;
 use shellgate_protocol::client_leg::{InputStart, OutputStart, Resume};
 use shellgate_protocol::enrolment::{
     BINDING_LABEL, Bytes32, Bytes64, encode, token_message, transcript,
@@ -51,8 +52,8 @@ pub struct Played {
 /// Where such a bridge dials.
 enum Dials {
     Socket(PathBuf),
-    /// The tasks' port, trusting these authorities (PEM).
-    Port(SocketAddr, String),
+    /// The tasks' port of a gateway with a certificate for this name, by these authorities (PEM).
+    Port(SocketAddr, ServerName<'static>, String),
 }
 
 /// Any connection.
@@ -109,11 +110,29 @@ impl Played {
     pub fn of(task: &Task, address: SocketAddr, authorities: &str) -> Self {
         Self {
             session: task.session,
-            dials: Dials::Port(address, authorities.to_owned()),
+            dials: Dials::Port(address, address.ip().into(), authorities.to_owned()),
             key: Ed25519KeyPair::generate().expect("a key"),
             launch: Launch(1),
             dial: Dial(1),
             token: Some(task.token().to_owned()),
+            binds: true,
+        }
+    }
+
+    /// A bridge that dials this port of a gateway on AWS, with the enrolment token of a session's first
+    /// launch.
+    #[must_use]
+    pub fn on_aws(world: &World, session: SessionId, address: SocketAddr) -> Self {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &world.aws().enrolment_key());
+        let token = encode(hmac::sign(&key, &token_message(session, Launch(1))).as_ref());
+        Self {
+            session,
+            dials: Dials::Port(address, name, world.authority()),
+            key: Ed25519KeyPair::generate().expect("a key"),
+            launch: Launch(1),
+            dial: Dial(1),
+            token: Some(token),
             binds: true,
         }
     }
@@ -180,8 +199,9 @@ impl Played {
                     Err(_) => tokio::task::yield_now().await,
                 }
             },
-            Dials::Port(address, authorities) => {
-                let stream = shakes_hands(*address, authorities).await.expect("it trusts");
+            Dials::Port(address, name, authorities) => {
+                let stream = shakes_hands_with(name.clone(), *address, authorities).await;
+                let stream = stream.expect("it trusts");
                 let (_, channel) = stream.get_ref();
                 let binding = channel.export_keying_material([0; 32], BINDING_LABEL, Some(&[]));
                 (Box::new(stream), Some(Bytes32(binding.expect("hands are shaken"))))
@@ -198,9 +218,17 @@ pub async fn shakes_hands(
     address: SocketAddr,
     authorities: &str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    shakes_hands_with(address.ip().into(), address, authorities).await
+}
+
+async fn shakes_hands_with(
+    name: ServerName<'static>,
+    address: SocketAddr,
+    authorities: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let config = shellgate_bridge::trust::trusting(authorities).expect("authorities");
     let stream = TcpStream::connect(address).await?;
-    TlsConnector::from(config).connect(address.ip().into(), stream).await
+    TlsConnector::from(config).connect(name, stream).await
 }
 
 impl PlayedLink {

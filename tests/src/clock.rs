@@ -11,6 +11,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
+use crate::World;
+
 /// Where a store is.
 #[derive(Debug, Clone)]
 pub(crate) enum At {
@@ -161,6 +163,30 @@ pub(crate) async fn forget(at: &At, session: SessionId) {
     store.close().await;
 }
 
+impl World {
+    /// Takes a session out of the gateway's store, while no gateway runs.
+    pub async fn forgets_the_session(&self, session: SessionId) {
+        assert!(self.gateway.is_none(), "the store is somebody's");
+        forget(&self.shared.store_at(), session).await;
+    }
+
+    /// Has a session that ended be one that is about to start, while no gateway runs.
+    pub async fn begins_the_session_again(&self, session: SessionId) {
+        assert!(self.gateway.is_none(), "the store is somebody's");
+        begin_again(&self.shared.store_at(), session).await;
+    }
+
+    /// What the audit has about users, oldest first: who did what.
+    pub async fn audit_of_users(&self) -> Vec<(String, String)> {
+        audit(&self.shared.store_at(), "user.%").await
+    }
+
+    /// Lets time pass for the gateway's store, while no gateway runs.
+    pub async fn lets_pass(&mut self, time: Duration) {
+        assert!(self.gateway.is_none(), "time passes for a store that nobody uses");
+        age(&self.shared.store_at(), time).await;
+    }
+}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 use toml::Value;
 
+use crate::another::Another;
 use crate::aws::Aws;
 use crate::config::Config;
 use crate::disk::{Ballast, Disk};
@@ -23,7 +24,7 @@ use crate::gateway::Gateway;
 use crate::issuer::{ISSUER, Issuer};
 use crate::leftovers::Leftovers;
 use crate::link::{Link, LinkCable};
-use crate::{Cable, User, afar, again, clock, database, until};
+use crate::{Cable, User, afar, again, database, until};
 
 /// The user that a world itself acts as.
 const OPERATOR: &str = "the-operator";
@@ -39,6 +40,8 @@ const DROPPED: Duration = Duration::from_secs(10);
 pub struct World {
     pub(crate) shared: Arc<Shared>,
     pub(crate) gateway: Option<Gateway>,
+    /// The gateway that its users come to, where that is another one.
+    between: Option<Another>,
     leftovers: Leftovers,
 }
 
@@ -137,9 +140,18 @@ impl WorldBuilder {
             database::configure(&database, &mut lock(&self.shared.config), self.shared.place());
             let _ = self.shared.database.set(Mutex::new(database));
         }
-        let mut world =
-            World { shared: Arc::new(self.shared), gateway: None, leftovers: Leftovers::default() };
+        let mut world = World {
+            shared: Arc::new(self.shared),
+            gateway: None,
+            between: None,
+            leftovers: Leftovers::default(),
+        };
         world.starts_the_gateway_again().await;
+        if again::is_by_another() && world.shared.aws.get().is_some() {
+            let another = world.has_another_gateway().await;
+            world.shared.is_at(another.address());
+            world.between = Some(another);
+        }
         world
     }
 }
@@ -352,7 +364,9 @@ impl World {
         let gateway = started.expect("waited for");
         let (client, admin) = gateway.addresses();
         lock(&self.shared.config).listen_on(client, admin);
-        self.shared.is_at(client);
+        if self.between.is_none() {
+            self.shared.is_at(client);
+        }
         self.gateway = Some(gateway);
     }
 
@@ -374,29 +388,6 @@ impl World {
             Err(refused) => refused.0,
             Ok(_) => panic!("it starts"),
         }
-    }
-
-    /// Takes a session out of the gateway's store, while no gateway runs.
-    pub async fn forgets_the_session(&self, session: SessionId) {
-        assert!(self.gateway.is_none(), "the store is somebody's");
-        clock::forget(&self.shared.store_at(), session).await;
-    }
-
-    /// Has a session that ended be one that is about to start, while no gateway runs.
-    pub async fn begins_the_session_again(&self, session: SessionId) {
-        assert!(self.gateway.is_none(), "the store is somebody's");
-        clock::begin_again(&self.shared.store_at(), session).await;
-    }
-
-    /// What the audit has about users, oldest first: who did what.
-    pub async fn audit_of_users(&self) -> Vec<(String, String)> {
-        clock::audit(&self.shared.store_at(), "user.%").await
-    }
-
-    /// Lets time pass for the gateway's store, while no gateway runs.
-    pub async fn lets_pass(&mut self, time: Duration) {
-        assert!(self.gateway.is_none(), "time passes for a store that nobody uses");
-        clock::age(&self.shared.store_at(), time).await;
     }
 
     /// Waits until the gateway has said something in its log.
@@ -428,6 +419,9 @@ impl World {
             }
         }
         self.stops_the_gateway().await;
+        if let Some(another) = self.between.take() {
+            another.is_stopped().await;
+        }
         if let Some(aws) = self.shared.aws.get() {
             aws.assert_nothing_runs().await;
         }

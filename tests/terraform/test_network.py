@@ -55,8 +55,21 @@ class Reach(unittest.TestCase):
         self.assertEqual(self.rules("egress", "task-balancer"), {("gateway", 7802), ("gateway", 7801)})
         self.assertEqual(
             self.rules("ingress", "gateway"),
-            {("balancer", 7800), ("balancer", 7801), ("task-balancer", 7802), ("task-balancer", 7801)},
+            {
+                ("balancer", 7800),
+                ("balancer", 7801),
+                ("task-balancer", 7802),
+                ("task-balancer", 7801),
+                ("gateway", 7803),
+            },
         )
+
+    def test_gateways_alone_reach_the_listener_for_other_gateways(self):
+        port = int(self.deployment.outputs["listen__peer"].rsplit(":", 1)[1])
+        for side in SIDES:
+            ends = [(group, rule) for group in self.groups.values() for rule in self.rules(side, group)]
+            found = [(group, other) for group, (other, to) in ends if to == port]
+            self.assertEqual(found, [("gateway", "gateway")], side)
 
     def test_files_rows_and_endpoints_are_reached_by_who_needs_them(self):
         self.assertEqual(self.rules("ingress", "volumes"), {("tasks", 2049)})
@@ -68,7 +81,7 @@ class Reach(unittest.TestCase):
 
     def test_gateways_and_the_public_balancer_alone_deal_with_the_outside(self):
         reached = {(group, 443) for group in ("endpoints", "gateway-endpoints", "layers", "0.0.0.0/0")}
-        self.assertEqual(self.rules("egress", "gateway"), reached | {("database", 5432)})
+        self.assertEqual(self.rules("egress", "gateway"), reached | {("database", 5432), ("gateway", 7803)})
         self.assertEqual(self.rules("ingress", "balancer"), {("0.0.0.0/0", 443), ("0.0.0.0/0", 80)})
         self.assertEqual(self.rules("egress", "balancer"), {("gateway", 7800), ("gateway", 7801)})
 

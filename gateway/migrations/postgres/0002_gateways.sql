@@ -2,6 +2,7 @@
 -- is nobody's, and whoever comes may take it.
 ALTER TABLE sessions ADD COLUMN gateway TEXT COLLATE "C";
 ALTER TABLE removals ADD COLUMN gateway TEXT COLLATE "C";
+CREATE INDEX sessions_gateway ON sessions (gateway) WHERE state <> 'ended';
 
 -- The gateways that live.
 CREATE TABLE gateways (

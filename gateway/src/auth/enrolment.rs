@@ -2,13 +2,15 @@
 //! proofs. Knows no store: burning the token and pinning the key is the store's one row write.
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use shellgate_infra::compute::EnrolmentToken;
 use shellgate_protocol::enrolment::{Bytes32, Bytes64, decode, encode, token_message};
 use shellgate_protocol::id::{Launch, SessionId};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 use super::refused::AuthError;
 use crate::config::SecretRef;
@@ -107,7 +109,12 @@ pub struct EnrolmentKeys {
     /// Where it is kept, if not in this gateway's own directory.
     kept: Option<(Kept, SecretRef)>,
     keys: watch::Sender<Keys>,
+    /// When it was last read again for a token that no key fits.
+    asked: Mutex<Option<Instant>>,
 }
+
+/// How often it is read again for such tokens, at the most.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 struct Keys {
     now: EnrolmentKey,
@@ -118,7 +125,8 @@ impl EnrolmentKeys {
     /// One that stays as it is.
     #[must_use]
     pub fn fixed(key: EnrolmentKey) -> Self {
-        Self { kept: None, keys: watch::Sender::new(Keys { now: key, before: None }) }
+        let keys = watch::Sender::new(Keys { now: key, before: None });
+        Self { kept: None, keys, asked: Mutex::default() }
     }
 
     /// The one that is kept there.
@@ -146,6 +154,29 @@ impl EnrolmentKeys {
             }
             Err(error) => tracing::warn!(%error, "the enrolment key stays as it was"),
         }
+    }
+
+    /// Holds a presented token against that of a session's launch, and reads the key again where it
+    /// fits none: another gateway may have read it before this one.
+    ///
+    /// # Errors
+    /// [`AuthError::Enrolment`].
+    pub async fn verify_newest(
+        &self,
+        session: SessionId,
+        launch: Launch,
+        presented: &str,
+    ) -> Result<(), AuthError> {
+        let verified = self.verify(session, launch, presented);
+        if verified.is_ok() || self.kept.is_none() {
+            return verified;
+        }
+        let mut asked = self.asked.lock().await;
+        if asked.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
+            self.look().await;
+            *asked = Some(Instant::now());
+        }
+        self.verify(session, launch, presented)
     }
 
     /// The token of one launch of a session, by the key as it is now.

@@ -30,7 +30,7 @@ use utoipa_axum::routes;
 use super::Connection;
 use super::caller::{Found, InPath, Wish, session};
 use super::document::{refusals, schemas};
-use super::waiting;
+use super::{following, waiting};
 use crate::auth::origin::Credential;
 use crate::auth::ticket::{Offer, Presented, check, offered, offers_frames};
 use crate::auth::{AuthError, Identity, UserId, bearer};
@@ -41,7 +41,7 @@ use crate::session::State as SessionState;
 use crate::websocket::{Largest, Opening, Socket, Upgrade, farewell};
 
 /// Largest message of a `shellgate.v1` client, in bytes.
-const LARGEST_READ: usize = {
+pub(super) const LARGEST_READ: usize = {
     let frame = HEADER_LEN + INPUT_FRAME_MAX;
     if CONTROL_MAX > frame { CONTROL_MAX } else { frame }
 };
@@ -247,11 +247,8 @@ async fn enter(core: Arc<Core>, found: Found, attach: Attach, arrival: Arrival) 
         Found { record, handle: None } if record.life.state == SessionState::Ended => {
             waiting::see_off(&core, &record, &attach, arrival).await;
         }
-        // It is being made, or its gateway leaves.
-        Found { .. } => {
-            let reason = "nobody keeps this session at the moment".to_owned();
-            farewell(arrival.socket, VecDeque::new(), CloseCode::LinkLost, reason).await;
-        }
+        // It is being made, its gateway leaves, or another one has it.
+        Found { record, .. } => following::follow(core, record.id, attach, arrival).await,
     }
 }
 
@@ -322,18 +319,10 @@ async fn plain(
         .ok_or_else(|| Refusal::BadRequest("a terminal edge is 1 to 1000 cells".into()))?;
     let permit = core.admission.take_attachment(id)?;
     let window = WINDOW_DEFAULT.min(core.window_max());
-    let (dialect, output) = match (found.record.detail.mode, query.output) {
-        (Mode::Terminal, None | Some(PlainOutput::Newest)) => {
-            (Dialect::PlainTerminal(Progress::default()), None)
-        }
-        (Mode::Lines, output) => {
-            // A line is acknowledged when all of it has left: it must fit into the window.
-            let lines = Lines::new(PLAIN_MESSAGE_MAX.min(window as usize / 2));
-            // Whoever speaks by messages misses none, unless they say so.
-            let kept = output.is_none().then_some(Offset::ZERO);
-            (Dialect::PlainLines(lines), kept)
-        }
-    };
+    let mode = found.record.detail.mode;
+    let dialect = dialect_of(mode, window);
+    // Whoever speaks by messages misses none, unless they say so.
+    let output = (mode == Mode::Lines && query.output.is_none()).then_some(Offset::ZERO);
     let attach = Attach {
         role,
         client: ClientId::random(),
@@ -353,6 +342,15 @@ async fn plain(
         permit: Box::new((permit, connection.permit.clone())),
     };
     Ok((found, visit))
+}
+
+/// How a plain client speaks to a program of this mode.
+pub(super) fn dialect_of(mode: Mode, window: u32) -> Dialect {
+    match mode {
+        Mode::Terminal => Dialect::PlainTerminal(Progress::default()),
+        // A line is acknowledged when all of it has left: it must fit into the window.
+        Mode::Lines => Dialect::PlainLines(Lines::new(PLAIN_MESSAGE_MAX.min(window as usize / 2))),
+    }
 }
 
 async fn arrive_plain(

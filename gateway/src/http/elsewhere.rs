@@ -145,9 +145,10 @@ async fn relay(
     {
         let peer = hyper::upgrade::on(&mut answer);
         let tunnel = tunnel(core.clone(), client, peer);
+        let held = (connection, descriptor, core.peers.pass());
         core.tracker.spawn(async move {
             tunnel.await;
-            drop((connection, descriptor));
+            drop(held);
         });
     }
     answer.map(Body::new)
@@ -173,7 +174,7 @@ async fn tunnel(core: Arc<Core>, client: OnUpgrade, peer: OnUpgrade) {
 }
 
 /// A connection below HTTP, and what was read from it already.
-fn bare(upgraded: Upgraded) -> Option<(Transport, Vec<u8>)> {
+pub(super) fn bare(upgraded: Upgraded) -> Option<(Transport, Vec<u8>)> {
     let parts = upgraded.downcast::<TokioIo<Transport>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }

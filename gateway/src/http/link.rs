@@ -203,7 +203,7 @@ impl Door {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn answer(
+    async fn answer(
         self: &Arc<Self>,
         mut request: Request<Body>,
         caller: &Arc<Caller>,
@@ -218,7 +218,7 @@ impl Door {
         if offers.is_none_or(|offered| offered != LINK_SUBPROTOCOL) {
             return refused(StatusCode::BAD_REQUEST);
         }
-        let Ok(token) = self.token(request.headers()) else {
+        let Ok(token) = self.token(request.headers()).await else {
             return refused(StatusCode::FORBIDDEN);
         };
         let Ok(upgrade) = Upgrade::take(&mut request) else {
@@ -235,14 +235,14 @@ impl Door {
     }
 
     /// Whether the launch's enrolment token was shown. A wrong one, or two, is an error.
-    fn token(&self, headers: &HeaderMap) -> Result<bool, ()> {
+    async fn token(&self, headers: &HeaderMap) -> Result<bool, ()> {
         let mut shown = headers.get_all(INTERNAL_TOKEN_HEADER).iter();
         match (shown.next(), shown.next()) {
             (None, _) => Ok(false),
             (Some(token), None) => {
                 let token = token.to_str().map_err(|_| ())?;
                 let launch = self.view.borrow().record.life.link.launch;
-                let verified = self.core.enrolment.verify(self.id, launch, token);
+                let verified = self.core.enrolment.verify_newest(self.id, launch, token).await;
                 verified.map(|()| true).map_err(|_| ())
             }
             (Some(_), Some(_)) => Err(()),

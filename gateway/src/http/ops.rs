@@ -68,6 +68,18 @@ async fn metrics(State(core): State<Arc<Core>>) -> Response {
          shellgate_connections {}\n",
         taken.connections
     );
+    if core.store.is_shared() {
+        let (others, passing) = (core.peers.others(), core.peers.passing());
+        let _ = write!(
+            text,
+            "# HELP shellgate_other_gateways Gateways that share the store, besides this one.\n\
+             # TYPE shellgate_other_gateways gauge\n\
+             shellgate_other_gateways {others}\n\
+             # HELP shellgate_passed_on Clients of sessions that other gateways keep.\n\
+             # TYPE shellgate_passed_on gauge\n\
+             shellgate_passed_on {passing}\n",
+        );
+    }
     let usage = core.room.usage();
     if !usage.is_empty() {
         text.push_str(

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,7 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::elsewhere::{AUTHENTICATED, FORWARDED_FOR};
 use super::view::Live;
-use super::{Connection, client_routes, respond};
+use super::{Connection, client_routes, following, respond};
 use crate::auth::UserId;
 use crate::authority::Authorities;
 use crate::core::Core;
@@ -50,6 +50,7 @@ pub async fn serve(core: Arc<Core>, listener: TcpListener, authorities: Arc<Auth
         .route("/peer/taken", post(taken))
         .route("/peer/stop", post(stop))
         .route("/peer/live", post(live))
+        .route("/peer/follow", get(following::arrives))
         .with_state(core.clone())
         .merge(client_routes(&core))
         .fallback(|| async { StatusCode::NOT_FOUND })

@@ -27,7 +27,7 @@ use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::session::keeper::{Keeper, Places};
 use crate::session::{self as domain, Record};
-use crate::store::{Kept, Page, StoreError};
+use crate::store::{Kept, Most, Page, StoreError};
 use crate::{audit, clock};
 
 /// Sessions in a page unless the caller says how many.
@@ -185,7 +185,9 @@ async fn create(
     let made = core.tracker.spawn({
         let core = core.clone();
         async move {
-            core.store.insert(&record, core.config.limits.sessions_per_user).await?;
+            let limits = &core.config.limits;
+            let most = Most { of_user: limits.sessions_per_user, in_all: limits.sessions };
+            core.store.insert(&record, most).await?;
             let (id, actor) = (Some(record.id), record.owner.clone());
             Keeper::take_charge(&core, record, places);
             audit::record(&core.store, id, Some(&actor), "session.created", template_name).await;

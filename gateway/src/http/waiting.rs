@@ -21,6 +21,7 @@ use shellgate_protocol::{CloseCode, FromClient, Object, Offset, ToClient};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::following::follow;
 use super::view::elapsed_ms;
 use crate::core::Core;
 use crate::registry::{Handle, View};
@@ -70,7 +71,7 @@ pub async fn wait(core: Arc<Core>, handle: Handle, attach: Attach, mut arrival: 
             changed = view.changed() => {
                 if changed.is_err() {
                     let record = view.borrow().record.clone();
-                    return leave(&core, &record, &attach, arrival).await;
+                    return leave(core, &record, attach, arrival).await;
                 }
             }
             () = tokio::time::sleep(PROGRESS) => {}
@@ -169,13 +170,15 @@ async fn ping(arrival: &mut Arrival, heard: Instant) -> bool {
             .is_ok_and(|sent| sent.is_ok())
 }
 
-/// The keeper is gone: with the session, or with the gateway.
-async fn leave(core: &Core, record: &Record, attach: &Attach, arrival: Arrival) {
+/// The keeper is gone: with the session, with the gateway, or because another one has the session.
+async fn leave(core: Arc<Core>, record: &Record, attach: Attach, arrival: Arrival) {
     if record.life.state == State::Ended {
-        see_off(core, record, attach, arrival).await;
-    } else {
+        see_off(&core, record, &attach, arrival).await;
+    } else if core.stopping.is_cancelled() {
         let reason = "the gateway is going away".to_owned();
         farewell(arrival.socket, VecDeque::new(), CloseCode::Restart, reason).await;
+    } else {
+        Box::pin(follow(core, record.id, attach, arrival)).await;
     }
 }
 

@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::authority::{AuthorityError, PEER};
 use crate::core::{Core, Way};
+use crate::store::StoreError;
 use crate::transport::Transport;
 
 /// How long another gateway may take to take a call.
@@ -38,6 +39,9 @@ pub enum CallError {
     /// It is not registered any more.
     #[error("that gateway is gone")]
     Gone,
+    /// Nobody knows where it is.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// What TLS needs can't be made.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -64,7 +68,10 @@ impl Call {
     /// # Errors
     /// [`CallError`]: nothing was asked then.
     pub async fn to(core: &Core, gateway: &str) -> Result<Self, CallError> {
-        let address = core.peers.address_of(gateway).ok_or(CallError::Gone)?;
+        let address = match core.peers.address_of(gateway) {
+            Some(address) => address,
+            None => newcomer(core, gateway).await?,
+        };
         let Way::Network { authorities, .. } = &core.way else { return Err(CallError::Alone) };
         let tls = TlsConnector::from(authorities.peer_client()?);
         let connecting = async {
@@ -91,6 +98,13 @@ impl Call {
     pub async fn send(mut self, request: Request<Body>) -> Result<Response<Incoming>, CallError> {
         Ok(self.0.send_request(request).await?)
     }
+}
+
+/// Where a gateway is that has just come: it was not there when this one looked.
+async fn newcomer(core: &Core, gateway: &str) -> Result<String, CallError> {
+    let all = core.store.gateways().await?;
+    let of = all.into_iter().find(|of| of.id == gateway);
+    of.and_then(|of| of.says.address).ok_or(CallError::Gone)
 }
 
 /// Asks a gateway something, as JSON both ways.

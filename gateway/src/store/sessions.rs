@@ -35,6 +35,18 @@ macro_rules! take {
     };
 }
 
+/// Orders new sessions, so that each sees how many there are: "sessions" in ASCII.
+const LOCK: i64 = 0x7365_7373_696f_6e73;
+
+/// How many sessions there may be that have not ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    /// Of one user.
+    pub of_user: u32,
+    /// Of all.
+    pub in_all: u32,
+}
+
 /// A session, and who keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
@@ -44,28 +56,15 @@ pub struct Kept {
     pub gateway: Option<String>,
 }
 
-/// What is to be known of a session that has not ended to tell its task from others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
-    /// Which session.
-    pub id: SessionId,
-    /// Which launch of it.
-    pub launch: Launch,
-    /// Whether this gateway is to keep it.
-    pub is_ours: bool,
-}
-
 impl Store {
-    /// Stores a new session, which this gateway keeps, unless its owner has `most` already that have
-    /// not ended. One that is stored already stays as it is.
+    /// Stores a new session, which this gateway keeps, unless there are too many that have not ended.
+    /// One that is stored already stays as it is.
     ///
     /// # Errors
     /// [`StoreError::NameTaken`] where its owner has a live one of that name,
-    /// [`StoreError::TooManySessions`] where they have too many.
-    pub async fn insert(&self, record: &Record, most: u32) -> Result<(), StoreError> {
+    /// [`StoreError::TooManySessions`] where they have too many, [`StoreError::Full`] where all have.
+    pub async fn insert(&self, record: &Record, most: Most) -> Result<(), StoreError> {
         let detail = detail_text(&record.detail)?;
-        let key = record.owner.key();
-        let turn = i64::from_str_radix(key.get(..15).unwrap_or_default(), 16).unwrap_or_default();
         for _ in 0..INSERTS {
             let statement = Statement::new(
                 "INSERT INTO sessions
@@ -73,6 +72,7 @@ impl Store {
                  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
                  WHERE (SELECT COUNT(*) FROM sessions
                         WHERE issuer = $2 AND subject = $3 AND state <> 'ended' AND id <> $1) < $10
+                   AND (SELECT COUNT(*) FROM sessions WHERE state <> 'ended' AND id <> $1) < $11
                  ON CONFLICT DO NOTHING",
             );
             let statement = statement
@@ -85,8 +85,9 @@ impl Store {
                 .whole(record.created_ms)
                 .text(&detail)
                 .text(&self.gateway)
-                .whole(most)
-                .in_turn(turn);
+                .whole(most.of_user)
+                .whole(most.in_all)
+                .in_turn(LOCK);
             if self.run(statement).await? == 1 || self.find(record.id).await?.is_some() {
                 return Ok(());
             }
@@ -94,8 +95,11 @@ impl Store {
             if let Some(taken) = self.find_by_name(&record.owner, name).await? {
                 return Err(StoreError::NameTaken(taken.record.id));
             }
-            if self.unended_of(&record.owner).await?.len() >= most as usize {
+            if self.unended_of(&record.owner).await?.len() >= most.of_user as usize {
                 return Err(StoreError::TooManySessions);
+            }
+            if self.running().await?.len() >= most.in_all as usize {
+                return Err(StoreError::Full);
             }
             // Whoever was in the way has ended since.
         }
@@ -278,24 +282,31 @@ impl Store {
         self.rows(statement).await?.iter().map(kept).collect()
     }
 
-    /// Every session that has not ended, whoever keeps it.
+    /// Every session that this gateway is to keep and that has not ended.
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn running(&self) -> Result<Vec<Running>, StoreError> {
+    pub async fn ours(&self) -> Result<Vec<SessionId>, StoreError> {
         let statement =
-            Statement::new("SELECT id, launch, gateway FROM sessions WHERE state <> 'ended'");
-        self.rows(statement).await?.iter().map(|row| self.running_of(row)).collect()
+            Statement::new("SELECT id FROM sessions WHERE gateway = $1 AND state <> 'ended'");
+        let rows = self.rows(statement.text(&self.gateway)).await?;
+        let unreadable = |_| StoreError::Unreadable("a session's id".into());
+        rows.iter().map(|row| row.get::<String>("id")?.parse().map_err(unreadable)).collect()
     }
 
-    fn running_of(&self, row: &Row) -> Result<Running, StoreError> {
-        let unreadable = |what: &str| StoreError::Unreadable(format!("a session's {what}"));
-        let launch = u32::try_from(row.get::<i64>("launch")?).map_err(|_| unreadable("launch"))?;
-        Ok(Running {
-            id: row.get::<String>("id")?.parse().map_err(|_| unreadable("id"))?,
-            launch: Launch(launch),
-            is_ours: row.get::<Option<String>>("gateway")?.as_deref() == Some(&self.gateway),
-        })
+    /// Every session that has not ended, whoever keeps it, and its launch.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn running(&self) -> Result<Vec<(SessionId, Launch)>, StoreError> {
+        let statement = Statement::new("SELECT id, launch FROM sessions WHERE state <> 'ended'");
+        let unreadable = || StoreError::Unreadable("a session's id or launch".into());
+        let read = |row: &Row| {
+            let id = row.get::<String>("id")?.parse().map_err(|_| unreadable())?;
+            let launch = u32::try_from(row.get::<i64>("launch")?).map_err(|_| unreadable())?;
+            Ok((id, Launch(launch)))
+        };
+        self.rows(statement).await?.iter().map(read).collect()
     }
 
     /// Every session of a user that has not ended.

@@ -8,7 +8,7 @@ use shellgate_database::Database;
 use shellgate_gateway::auth::UserId;
 use shellgate_gateway::session::{Record, State};
 use shellgate_gateway::store::sqlite::Sqlite;
-use shellgate_gateway::store::{Page, Store};
+use shellgate_gateway::store::{Most, Page, Store};
 use shellgate_protocol::TerminalSize;
 use shellgate_protocol::client_leg::Mode;
 
@@ -50,11 +50,11 @@ fn session(owner: &UserId, name: Option<&str>) -> Record {
 }
 
 /// More sessions than any test has.
-const MANY: u32 = 1000;
+const MANY: Most = Most { of_user: 1000, in_all: 1000 };
 
 /// Every session that has not ended, the oldest first.
 async fn unended(store: &Store) -> Vec<Record> {
-    let page = Page { limit: MANY, ..Page::default() };
+    let page = Page { limit: MANY.in_all, ..Page::default() };
     let all = store.list(&page).await.expect("a page").into_iter().rev().map(|kept| kept.record);
     all.filter(|record| record.life.state != State::Ended).collect()
 }

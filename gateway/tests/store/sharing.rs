@@ -4,7 +4,7 @@
 use shellgate_database::Database;
 use shellgate_gateway::removal::{Removal, Step};
 use shellgate_gateway::session::{LinkId, Record, State};
-use shellgate_gateway::store::{Registration, Store, StoreError};
+use shellgate_gateway::store::{Most, Registration, Store, StoreError};
 use shellgate_protocol::enrolment::Bytes32;
 use shellgate_protocol::{Dial, Launch};
 
@@ -104,7 +104,9 @@ async fn whoever_does_not_keep_a_session_writes_nothing_of_it() {
     assert_eq!(one.screen(record.id).await.unwrap(), None);
     assert!(one.enrol(record.id, link(1), &key).await.unwrap());
     assert!(one.save(&record).await.unwrap());
-    assert!(one.running().await.unwrap()[0].is_ours && !other.running().await.unwrap()[0].is_ours);
+    assert_eq!(one.ours().await.unwrap(), [record.id]);
+    assert!(other.ours().await.unwrap().is_empty());
+    assert_eq!(other.running().await.unwrap(), [(record.id, Launch(1))]);
 }
 
 #[tokio::test]
@@ -163,17 +165,18 @@ async fn what_is_nobodys_goes_to_exactly_one_and_what_is_somebodys_stays_theirs(
 }
 
 #[tokio::test]
-async fn a_user_has_no_more_sessions_than_they_may_however_many_gateways_are_asked_at_once() {
+async fn there_are_no_more_sessions_than_there_may_be_however_many_gateways_are_asked_at_once() {
     let database = Database::start();
     let [one, other] = two(&database).await;
+    let five = Most { of_user: 5, in_all: 7 };
     let mut results = Vec::new();
     for _ in 0..6 {
         let records = [(); 4].map(|()| session(&user("ada"), None));
         let (a, b, c, d) = tokio::join!(
-            one.insert(&records[0], 5),
-            other.insert(&records[1], 5),
-            one.insert(&records[2], 5),
-            other.insert(&records[3], 5),
+            one.insert(&records[0], five),
+            other.insert(&records[1], five),
+            one.insert(&records[2], five),
+            other.insert(&records[3], five),
         );
         results.extend([a, b, c, d]);
     }
@@ -181,13 +184,18 @@ async fn a_user_has_no_more_sessions_than_they_may_however_many_gateways_are_ask
     assert_eq!(made, 5);
     let refused = results.into_iter().filter_map(Result::err);
     assert!(refused.into_iter().all(|error| matches!(error, StoreError::TooManySessions)));
-    other.insert(&session(&user("grace"), None), 5).await.unwrap();
+    other.insert(&session(&user("grace"), None), five).await.unwrap();
     let mut first = unended(&one).await.remove(0);
     first.life.state = State::Ended;
     let keeper = one.kept(first.id).await.unwrap().unwrap().gateway;
     let keeper = if keeper.as_deref() == Some(one.gateway()) { &one } else { &other };
     assert!(keeper.save(&first).await.unwrap());
-    one.insert(&session(&user("ada"), None), 5).await.unwrap();
+    one.insert(&session(&user("ada"), None), five).await.unwrap();
+    // Six there are, and one more may be, whoever asks.
+    let [first, second] = ["joan", "eve"].map(|name| session(&user(name), None));
+    let (a, b) = tokio::join!(one.insert(&first, five), other.insert(&second, five));
+    assert!(a.is_ok() != b.is_ok());
+    assert!(matches!(a.and(b), Err(StoreError::Full)));
 }
 
 #[tokio::test]

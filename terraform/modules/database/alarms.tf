@@ -11,8 +11,8 @@ locals {
     connections = {
       metric    = "DatabaseConnections"
       statistic = "Maximum"
-      above     = 150
-      means     = "The database has more connections than gateways should need."
+      above     = var.connections
+      means     = "The database has more connections than all gateways should need, also while they are replaced."
     }
     deadlocks = {
       metric    = "Deadlocks"

@@ -41,6 +41,11 @@ variable "port" {
   type        = number
 }
 
+variable "connections" {
+  description = "The most connections that there should be: those of all gateways while one version replaces another, and a reserve."
+  type        = number
+}
+
 variable "subnet_ids" {
   description = "The database's subnets, one a zone."
   type        = list(string)

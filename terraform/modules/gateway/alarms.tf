@@ -75,7 +75,17 @@ locals {
     authority = {
       pattern = "\"authority runs out within 30 days\""
       above   = 0
-      means   = "The tasks' private CA runs out: then no task can dial its gateway."
+      means   = "The tasks' private CA runs out: then no task can dial a gateway, and no gateway another."
+    }
+    "gateway-dead" = {
+      pattern = "{ $.message = \"a gateway is declared dead\" }"
+      above   = 0
+      means   = "A gateway gave no sign of life and had not said that it leaves: the others take its sessions."
+    }
+    "gateway-stalled" = {
+      pattern = "\"this gateway was declared dead\""
+      above   = 0
+      means   = "A gateway that the others had declared dead was alive: it stood still, or could not reach the database. It leaves."
     }
     secrets = {
       pattern = "{ $.message = \"secrets are as they were read before\" }"

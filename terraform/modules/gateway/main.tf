@@ -67,7 +67,7 @@ resource "aws_ecs_task_definition" "this" {
     mountPoints            = [{ sourceVolume = "state", containerPath = var.state_dir, readOnly = false }]
     linuxParameters        = { capabilities = { drop = ["ALL"] } }
     ulimits                = [{ name = "nofile", softLimit = 65535, hardLimit = 65535 }]
-    portMappings = [for port in [var.ports.client, var.ports.admin, var.ports.task] : {
+    portMappings = [for port in [var.ports.client, var.ports.admin, var.ports.task, var.ports.peer] : {
       containerPort = port
       hostPort      = port
       protocol      = "tcp"
@@ -95,14 +95,14 @@ resource "aws_ecs_service" "this" {
   desired_count    = var.count_range.min
 
   enable_execute_command = false
-  # It would need a new gateway beside the old one.
-  availability_zone_rebalancing = "DISABLED"
+  # A zone that is back gets gateways again, and their sessions move.
+  availability_zone_rebalancing = "ENABLED"
   propagate_tags                = "SERVICE"
 
-  # The old one first: the store is held by one gateway, and a new one is not ready before the old one has left. ECS
-  # would wait for it to be, and keep the old one. Sessions go on meanwhile; bridges and clients come back.
-  deployment_minimum_healthy_percent = 0
-  deployment_maximum_percent         = 100
+  # New ones first: old ones leave once the new ones are ready, and hand over their sessions, whose bridges and clients
+  # carry on at any that is there.
+  deployment_minimum_healthy_percent = 100
+  deployment_maximum_percent         = 200
   health_check_grace_period_seconds  = 120
 
   # A version that does not start, or starts and fails its callers, is taken back without anybody's doing.

@@ -1,10 +1,18 @@
-# How many gateways there are. What a gateway does is move bytes, so its processor tells how much of it there is. A
-# gateway that leaves closes its connections, and clients come back to another: so scaling in is slow.
+# How many gateways there are. What a gateway does is move bytes, so its processor tells how much of it there is, and its
+# memory how many sessions it keeps. A session stays where it is until its link breaks: a new gateway gets new sessions,
+# and what it takes from the others is little at first. One that leaves has its sessions move: so scaling in is slow.
 
 locals {
   targets = {
     cpu    = { metric = "ECSServiceAverageCPUUtilization", value = 50 }
     memory = { metric = "ECSServiceAverageMemoryUtilization", value = 60 }
+  }
+
+  cooldowns = {
+    # Until a gateway that was asked for is ready and counted in the average.
+    out = 180
+    # Everybody who moved has settled.
+    in = 1800
   }
 }
 
@@ -27,8 +35,8 @@ resource "aws_appautoscaling_policy" "this" {
 
   target_tracking_scaling_policy_configuration {
     target_value       = each.value.value
-    scale_out_cooldown = 60
-    scale_in_cooldown  = 900
+    scale_out_cooldown = local.cooldowns.out
+    scale_in_cooldown  = local.cooldowns.in
 
     predefined_metric_specification {
       predefined_metric_type = each.value.metric

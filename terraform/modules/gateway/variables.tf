@@ -67,6 +67,7 @@ variable "ports" {
     client = number
     admin  = number
     task   = number
+    peer   = number
   })
 }
 
@@ -127,7 +128,7 @@ variable "public_host" {
 }
 
 variable "internal_zone_id" {
-  description = "The private DNS zone in which tasks find the gateway."
+  description = "The private DNS zone in which tasks find gateways."
   type        = string
 }
 

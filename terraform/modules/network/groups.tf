@@ -17,9 +17,10 @@ locals {
   flows = {
     requests        = { from = "balancer", to = "gateway", port = var.ports.client, why = "Clients" }
     health          = { from = "balancer", to = "gateway", port = var.ports.admin, why = "Health checks" }
-    dials           = { from = "tasks", to = "task_balancer", port = var.ports.task, why = "Bridges dial their gateway" }
+    dials           = { from = "tasks", to = "task_balancer", port = var.ports.task, why = "Bridges dial a gateway" }
     dials_forwarded = { from = "task_balancer", to = "gateway", port = var.ports.task, why = "Bridges with their own addresses" }
     task_health     = { from = "task_balancer", to = "gateway", port = var.ports.admin, why = "Health checks" }
+    relays          = { from = "gateway", to = "gateway", port = var.ports.peer, why = "Gateways among themselves" }
     files           = { from = "tasks", to = "volumes", port = 2049, why = "Users files by NFS over TLS" }
     rows            = { from = "gateway", to = "database", port = var.ports.database, why = "Sessions" }
     task_services   = { from = "tasks", to = "endpoints", port = 443, why = "Images and logs" }

@@ -183,7 +183,7 @@ resource "aws_route_table_association" "database" {
   route_table_id = aws_route_table.database.id
 }
 
-# Where tasks find the gateway by a name that its certificate can carry.
+# Where tasks find gateways by a name that their certificates can carry.
 resource "aws_route53_zone" "internal" {
   name = var.internal_zone
 

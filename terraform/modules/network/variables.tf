@@ -34,7 +34,7 @@ variable "nat_per_zone" {
 }
 
 variable "tasks_max" {
-  description = "Tasks that may run at one time: each takes one address, and one zone may be gone."
+  description = "Tasks for which there are addresses, one each, also with one zone gone."
   type        = number
 }
 
@@ -44,17 +44,17 @@ variable "client_cidrs" {
 }
 
 variable "issuer_hosts" {
-  description = "Host names of the token issuers' key sets: what the gateway looks up and fetches outside."
+  description = "Host names of the token issuers' key sets: what gateways look up and fetch outside."
   type        = list(string)
 }
 
 variable "internal_zone" {
-  description = "The private DNS zone in which tasks find the gateway."
+  description = "The private DNS zone in which tasks find gateways."
   type        = string
 }
 
 variable "gateway_role_arn" {
-  description = "The gateway's role, which alone may use the gateway's endpoints."
+  description = "The gateways' role, which alone may use the gateways' endpoints."
   type        = string
 }
 
@@ -64,6 +64,7 @@ variable "ports" {
     client   = number
     admin    = number
     task     = number
+    peer     = number
     database = number
   })
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user"]);
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &[]);
 }
 
 #[tokio::test]

@@ -10,12 +10,17 @@ use shellgate_tests::{World, within};
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &[]);
 }
 
 #[test]
 fn on_aws() {
-    shellgate_tests::again::on_aws(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+    shellgate_tests::again::on_aws(module_path!(), &[]);
+}
+
+#[test]
+fn by_another_gateway() {
+    shellgate_tests::again::by_another_gateway(module_path!(), &[]);
 }
 
 #[tokio::test]

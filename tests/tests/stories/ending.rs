@@ -13,26 +13,30 @@ use shellgate_tests::{World, until, within};
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &[]);
 }
+
+/// Those that are of one machine, or that show the same wherever a task runs.
+const OF_ONE_MACHINE: [&str; 8] = [
+    "a_dial_directory_that_a_crash_has_left",
+    "not_given_it_by_its_name",
+    "in_which_nobody_works",
+    "warn",
+    "longest_life",
+    "a_gap",
+    "a_new_terminal",
+    // The Parameter Store's own test has it: what was read a second ago is not read again there.
+    "too_large_together",
+];
 
 #[test]
 fn on_aws() {
-    let but = [
-        "as_an_ordinary_user",
-        "on_aws",
-        "a_dial_directory_that_a_crash_has_left",
-        // What idles, lasts, is shown and is named is the same wherever it runs.
-        "not_given_it_by_its_name",
-        "in_which_nobody_works",
-        "warn",
-        "longest_life",
-        "a_gap",
-        "a_new_terminal",
-        // The Parameter Store's own test has it: what was read a second ago is not read again there.
-        "too_large_together",
-    ];
-    shellgate_tests::again::on_aws(module_path!(), &but);
+    shellgate_tests::again::on_aws(module_path!(), &OF_ONE_MACHINE);
+}
+
+#[test]
+fn by_another_gateway() {
+    shellgate_tests::again::by_another_gateway(module_path!(), &OF_ONE_MACHINE);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user"]);
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &[]);
 }
 
 /// A world whose bridges never dial: the test plays them.

@@ -11,12 +11,17 @@ use tokio_tungstenite::tungstenite::Message;
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &[]);
 }
 
 #[test]
 fn on_aws() {
-    shellgate_tests::again::on_aws(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+    shellgate_tests::again::on_aws(module_path!(), &[]);
+}
+
+#[test]
+fn by_another_gateway() {
+    shellgate_tests::again::by_another_gateway(module_path!(), &[]);
 }
 
 /// A plain client of a new session.

@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user"]);
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &[]);
 }
 
 /// A mebibyte of short lines, which no terminal cuts.

@@ -10,15 +10,12 @@ use shellgate_tests::{User, World, until};
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &[]);
 }
 
 #[test]
 fn on_aws() {
-    shellgate_tests::again::on_aws(
-        module_path!(),
-        &["as_an_ordinary_user", "on_aws", "a_removal_that_fails", "a_start_that"],
-    );
+    shellgate_tests::again::on_aws(module_path!(), &["a_removal_that_fails", "a_start_that"]);
 }
 
 /// A home with files, a tree that is locked, and a link to where others' files may be.

@@ -17,15 +17,12 @@ const PASTE: usize = 600_000;
 
 #[test]
 fn as_an_ordinary_user() {
-    shellgate_tests::again::as_an_ordinary_user(module_path!(), &["as_an_ordinary_user", "on_aws"]);
+    shellgate_tests::again::as_an_ordinary_user(module_path!(), &[]);
 }
 
 #[test]
 fn on_aws() {
-    shellgate_tests::again::on_aws(
-        module_path!(),
-        &["as_an_ordinary_user", "on_aws", "a_faulty_file_of_secrets"],
-    );
+    shellgate_tests::again::on_aws(module_path!(), &["a_faulty_file_of_secrets"]);
 }
 
 /// A shell in which a stream of numbers prints, and a paste waits for the program to read it, which

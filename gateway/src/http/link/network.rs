@@ -187,7 +187,7 @@ async fn answer(
     };
     let (binding, permit) = (Some(binding), Some(permit.clone()));
     let caller = Caller { binding, address: Some(address), _place: place, _permit: permit };
-    door.answer(request, &Arc::new(caller))
+    door.answer(request, &Arc::new(caller)).await
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The task listener of this machine: one Unix socket a session, in a directory of its own, which
 //! fixes the session whatever the path says. Knows who calls by what the kernel tells of them.
 
-use std::future::ready;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -98,11 +97,13 @@ fn greet(door: &Arc<Door>, turns: &Turns, stream: UnixStream) {
             return;
         }
         let serving = serve_call(Transport::from(stream), |request| {
-            let answer = match session_of(request.uri().path()) {
-                Some(id) if id == door.id => door.answer(request, &caller),
-                Some(_) | None => status(StatusCode::NOT_FOUND),
-            };
-            ready(answer)
+            let (door, caller) = (door.clone(), caller.clone());
+            async move {
+                match session_of(request.uri().path()) {
+                    Some(id) if id == door.id => door.answer(request, &caller).await,
+                    Some(_) | None => status(StatusCode::NOT_FOUND),
+                }
+            }
         });
         serving.await;
     });
