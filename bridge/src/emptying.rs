@@ -26,7 +26,7 @@ pub fn empty(path: &Path) -> io::Result<u64> {
     let top = open(CWD, path)?;
     let mut deleted = 0;
     loop {
-        let (mut is_empty, mut moved) = (true, false);
+        let (mut is_empty, mut moved, mut failure) = (true, false, None);
         let before = deleted;
         for entry in Dir::read_from(&top)? {
             let entry = entry?;
@@ -34,32 +34,42 @@ pub fn empty(path: &Path) -> io::Result<u64> {
                 continue;
             }
             is_empty = false;
-            if delete(top.as_fd(), entry.file_name())? {
-                deleted += 1;
-            } else {
-                moved |= take_apart(top.as_fd(), entry.file_name(), &mut deleted)?;
+            let taken = match delete(top.as_fd(), entry.file_name()) {
+                Ok(true) => {
+                    deleted += 1;
+                    Ok(false)
+                }
+                Ok(false) => take_apart(top.as_fd(), entry.file_name(), &mut deleted),
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok(any) => moved |= any,
+                Err(error) => drop(failure.get_or_insert(error)),
             }
         }
         if is_empty {
             return Ok(deleted);
         }
         if deleted == before && !moved {
-            return Err(io::Error::other("what is left neither goes nor says why"));
+            let silent = || io::Error::other("what is left neither goes nor says why");
+            return Err(failure.unwrap_or_else(silent));
         }
     }
 }
 
 /// Deletes a file or an empty directory; `false` where it is a directory that has something in it.
 fn delete(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
-    match unlinkat(parent, name, AtFlags::empty()) {
+    let refused = match unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(true),
         // A directory: the first is what Linux says, the second what others say.
-        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(refused @ (Errno::ISDIR | Errno::PERM)) => refused,
         Err(error) => return Err(error.into()),
-    }
+    };
     match unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+        // It is none, and may not go.
+        Err(Errno::NOTDIR) => Err(refused.into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -68,25 +78,36 @@ fn delete(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
 /// the top, and tells whether there were any.
 fn take_apart(top: BorrowedFd<'_>, name: &CStr, deleted: &mut u64) -> io::Result<bool> {
     let opened = open(top, name)?;
-    let mut moved = false;
+    let (mut moved, mut failure) = (false, None);
     for entry in Dir::read_from(&opened)? {
         let entry = entry?;
         let inner = entry.file_name();
         if is_itself(inner) {
             continue;
         }
-        if delete(opened.as_fd(), inner)? {
-            *deleted += 1;
-        } else {
-            // To move a directory takes the right to write to it.
-            drop(open(opened.as_fd(), inner)?);
-            renameat(&opened, inner, top, new_name()?)?;
-            moved = true;
+        match delete_or_move(opened.as_fd(), inner, top) {
+            Ok(true) => *deleted += 1,
+            Ok(false) => moved = true,
+            Err(error) => drop(failure.get_or_insert(error)),
         }
     }
     // Where some of it was not shown while it was being changed, it is the next time.
     *deleted += u64::from(delete(top, name)?);
-    Ok(moved)
+    match failure {
+        Some(error) if !moved => Err(error),
+        Some(_) | None => Ok(moved),
+    }
+}
+
+/// Deletes an entry; `false` where it is a directory that has something in it, and is at the top now.
+fn delete_or_move(parent: BorrowedFd<'_>, name: &CStr, top: BorrowedFd<'_>) -> io::Result<bool> {
+    if delete(parent, name)? {
+        return Ok(true);
+    }
+    // To move a directory takes the right to write to it.
+    drop(open(parent, name)?);
+    renameat(parent, name, top, new_name()?)?;
+    Ok(false)
 }
 
 fn is_itself(name: &CStr) -> bool {
@@ -115,12 +136,35 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use rustix::fs::mkdirat;
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags, mkdirat};
 
     use super::*;
 
     fn is_empty(directory: &Path) -> bool {
         fs::read_dir(directory).unwrap().next().is_none()
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_keeps_nothing_else_and_says_why() {
+        let home = tempfile::tempdir().unwrap();
+        let at = home.path();
+        fs::create_dir_all(at.join("a/b")).unwrap();
+        for file in ["0", "a/0", "a/b/0", "a/b/kept", "a/z", "z"] {
+            fs::write(at.join(file), "").unwrap();
+        }
+        let kept = fs::File::open(at.join("a/b/kept")).unwrap();
+        let Ok(flags) = ioctl_getflags(&kept) else { return println!("left out: no such flags") };
+        if let Err(why) = ioctl_setflags(&kept, flags | IFlags::IMMUTABLE) {
+            return println!("left out: this process may not make a file immutable ({why})");
+        }
+        let error = empty(at);
+        ioctl_setflags(&kept, flags).unwrap();
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let left: Vec<_> = fs::read_dir(at).unwrap().flatten().collect();
+        let [directory] = left.as_slice() else { panic!("{left:?}") };
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        empty(at).unwrap();
+        assert!(is_empty(at));
     }
 
     #[test]
