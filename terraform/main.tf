@@ -20,7 +20,7 @@ locals {
   state_dir      = "/var/lib/shellgate"
   database       = { name = "shellgate", user = "gateway" }
 
-  # Of the database. Each gateway has as many as it is told to, and while one version replaces another there are twice
+  # Of the database. Each gateway has as many as it is told to and one for signs of life, and while one version replaces another there are twice
   # the gateways. AWS keeps some for itself, and setting up takes one or two.
   connections = {
     each     = try(tonumber(var.extra_settings.store__connections), local.usual_settings.store__connections)
@@ -29,7 +29,7 @@ locals {
     # stays below. One that may shrink to half a unit takes 2,000 at most.
     possible = min(floor(180 * var.database.max_capacity), var.database.min_capacity < 1 ? 2000 : 5000)
   }
-  connections_needed = 2 * var.gateway.max * local.connections.each + local.connections.reserved
+  connections_needed = 2 * var.gateway.max * (local.connections.each + 1) + local.connections.reserved
 
   issuer_hosts = distinct([for issuer in var.issuers : regex("^https://([a-z0-9.-]+)/", issuer.jwks_url)[0]])
 }

@@ -204,7 +204,7 @@ variable "extra_settings" {
 }
 
 variable "sessions_max" {
-  description = "Sessions that one gateway takes at most, because it may be the last that is there, and for whose tasks there are addresses, with one zone gone, too."
+  description = "Sessions that there may be, of all gateways together, and for whose tasks there are addresses, with one zone gone, too. One gateway takes as many, because it may be the last that is there."
   type        = number
   default     = 500
 

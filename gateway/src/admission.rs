@@ -91,6 +91,7 @@ pub struct Admission {
     descriptors: Arc<Total>,
     connections: Arc<Total>,
     operators: Arc<Total>,
+    peers: Arc<Total>,
     calls: Arc<Total>,
     calls_of: Arc<Tally<IpAddr>>,
     sessions: Arc<Total>,
@@ -169,6 +170,7 @@ impl Admission {
             descriptors: Arc::new(Total::new(limits.descriptors)),
             connections: Arc::new(Total::new(limits.connections)),
             operators: Arc::new(Total::new(OPERATOR_CONNECTIONS)),
+            peers: Arc::new(Total::new(limits.connections)),
             calls: Arc::new(Total::new(CALLS.saturating_add(limits.sessions.saturating_mul(2)))),
             calls_of: Arc::new(Tally::new(CALLS_PER_ADDRESS)),
             sessions: Arc::new(Total::new(limits.sessions)),
@@ -193,6 +195,14 @@ impl Admission {
         let connection =
             Total::take(&self.operators, 1).ok_or_else(|| Denied::new(Reason::GatewayFull))?;
         let descriptor = Total::add(&self.descriptors, 1);
+        Ok(ConnectionPermit { _connection: connection, _descriptor: descriptor })
+    }
+
+    /// For a connection that was just accepted on the other gateways' listener.
+    pub fn take_peer_connection(&self) -> Result<ConnectionPermit, Denied> {
+        let full = || Denied::new(Reason::GatewayFull);
+        let connection = Total::take(&self.peers, 1).ok_or_else(full)?;
+        let descriptor = Total::take(&self.descriptors, 1).ok_or_else(full)?;
         Ok(ConnectionPermit { _connection: connection, _descriptor: descriptor })
     }
 

@@ -49,9 +49,9 @@ pub struct Core {
     /// What was configured.
     pub config: Config,
     /// What survives.
-    pub store: Store,
+    pub store: Arc<Store>,
     /// The gateways that share it.
-    pub peers: Peers,
+    pub peers: Arc<Peers>,
     /// Where tasks run.
     pub compute: AnyCompute,
     /// How its tasks' bridges get back.

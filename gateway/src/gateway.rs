@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::admission::{Admission, AdmissionLimits, StartQueue};
 use crate::auth::enrolment::{EnrolmentKeys, KeyError};
@@ -28,6 +28,7 @@ use crate::issuer::{DevIssuer, DevIssuerConfig, IssuerError, refuse_beside};
 use crate::issuers::verifier_config;
 use crate::kept::{self, Kept};
 use crate::launcher::Timings;
+use crate::peers::call::Teller;
 use crate::peers::{self, Peers};
 use crate::providers::{ProviderError, Providers};
 use crate::reaper;
@@ -131,6 +132,8 @@ pub struct Gateway {
     task: Option<SocketAddr>,
     preflight: String,
     development: Option<Development>,
+    /// Says that it lives, also while it stops.
+    alive: Option<AbortOnDropHandle<()>>,
     // Given up last: until then no other gateway touches what is in there.
     _state: StateDir,
 }
@@ -203,15 +206,23 @@ impl Gateway {
         let (say, waiting) = watch::channel("the gateway starts".to_owned());
         let joining = async {
             let store = open::store(&config, &providers.kept, providers.passwords, &say).await?;
-            let joined = peers::join(&store, &says, config.peers.deadline.get(), &say).await;
+            let (deadline, patience) = (config.peers.deadline.get(), config.store.start_wait.get());
+            let joined = peers::join(&store, &says, deadline, patience, &say).await;
             joined.map_err(no_store)?;
-            Ok::<_, StartError>(store)
+            Ok::<_, StartError>(Arc::new(store))
         };
         let store = tokio::select! {
             store = joining => store?,
             never = standby::serve(&admin, &waiting) => match never {},
             () = told_to_stop => return Err(StartError::ToldToStop),
         };
+        let peers: Arc<Peers> = Arc::default();
+        let tell = tasks.as_ref().map(|tasks| Teller::new(tasks.authorities.clone()));
+        let alive = store.is_shared().then(|| {
+            let deadline = config.peers.deadline.get();
+            let living = peers::live(store.clone(), peers.clone(), tell, deadline);
+            AbortOnDropHandle::new(TaskTracker::new().spawn(living))
+        });
         if read_at.elapsed() > STALE {
             // What was read before this gateway waited may have been replaced since.
             enrolment.look().await;
@@ -223,7 +234,7 @@ impl Gateway {
         let way = way(&config, tasks.as_ref())?;
         let core = Arc::new(Core {
             store,
-            peers: Peers::default(),
+            peers,
             compute: providers.compute,
             volumes: providers.volumes,
             secrets: providers.secrets,
@@ -287,6 +298,7 @@ impl Gateway {
             task: task_address,
             preflight: providers.preflight,
             development,
+            alive,
             _state: state,
         })
     }
@@ -356,6 +368,7 @@ impl Gateway {
             tracing::warn!(tasks, sessions, "not everything ended in time");
         }
         self.core.verifier.shutdown().await;
+        drop(self.alive);
         if self.core.store.is_shared()
             && let Err(error) = self.core.store.deregister().await
         {

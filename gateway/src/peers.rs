@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use shellgate_protocol::SessionId;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
 use crate::core::Core;
+use crate::peers::call::Teller;
 use crate::store::open::{machine, say};
 use crate::store::{Registered, Registration, Store, StoreError};
 use crate::{reaper, removal};
@@ -29,12 +29,22 @@ const BEATS: u32 = 4;
 /// How often a gateway that waits for others to leave looks whether they have.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// Clients that look at the same time where their session is by now.
+const LOOKERS: usize = 16;
+
+/// Questions to other gateways at the same time.
+const ASKERS: usize = 32;
+
 /// The gateways that share a store with this one.
 #[derive(Debug)]
 pub struct Peers {
     others: watch::Sender<Arc<[Registered]>>,
     lost: watch::Sender<Option<String>>,
     passing: Arc<AtomicU64>,
+    /// Clients that look where their session is by now: so many at the same time.
+    pub lookers: Semaphore,
+    /// Questions to other gateways, likewise.
+    pub askers: Semaphore,
 }
 
 /// A client that is passed on to another gateway, until this is dropped.
@@ -50,7 +60,13 @@ impl Drop for Passing {
 impl Default for Peers {
     fn default() -> Self {
         let others = watch::Sender::new(Arc::new([]) as Arc<[Registered]>);
-        Self { others, lost: watch::Sender::new(None), passing: Arc::default() }
+        Self {
+            others,
+            lost: watch::Sender::new(None),
+            passing: Arc::default(),
+            lookers: Semaphore::new(LOOKERS),
+            askers: Semaphore::new(ASKERS),
+        }
     }
 }
 
@@ -85,6 +101,21 @@ impl Peers {
     pub fn address_of(&self, gateway: &str) -> Option<String> {
         let others = self.others.borrow();
         others.iter().find(|other| other.id == gateway)?.says.address.clone()
+    }
+
+    /// This gateway was declared dead.
+    pub fn lose(&self) {
+        if !self.is_lost() {
+            tracing::error!("this gateway was declared dead");
+            let why = "it gave no sign of life for too long, and others have its sessions";
+            self.lost.send_replace(Some(why.to_owned()));
+        }
+    }
+
+    /// Whether it was.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost.borrow().is_some()
     }
 
     /// Waits, as long as it takes, until this gateway was declared dead: in words.
@@ -138,134 +169,185 @@ fn own_address(config: &Config) -> std::io::Result<std::net::IpAddr> {
 /// Registers this gateway, once nobody stands in the way. `waiting` says, in words, who does.
 ///
 /// # Errors
-/// Where the store fails.
+/// Where the store fails, and goes on to for so long.
 pub async fn join(
     store: &Store,
     says: &Registration,
     deadline: Duration,
+    patience: Duration,
     waiting: &watch::Sender<String>,
 ) -> Result<(), StoreError> {
     if !store.is_shared() {
         return Ok(());
     }
     let mut watcher = Watcher::new(deadline);
-    while !store.register(says).await? {
-        let others = store.gateways().await?;
-        watcher.look(store, &others).await;
-        let who = |other: &Registered| {
-            let since = crate::clock::rfc3339(other.says.since_ms);
-            format!("{} since {since}", other.says.name)
+    let mut away = Instant::now();
+    loop {
+        let asked = async {
+            let registered = store.register(says).await?;
+            let others = if registered { Vec::new() } else { store.gateways().await? };
+            watcher.look(store, &others).await;
+            Ok((registered, others))
         };
-        let who: Vec<_> = others.iter().take(3).map(who).collect();
-        let alone = match says.address {
-            None => "this gateway has no listen.peer",
-            Some(_) => "that one has no listen.peer",
-        };
-        let who = who.join(", ");
-        say(
-            waiting,
-            format!("another gateway has the store, and {alone}: it waits its turn: {who}"),
-        );
+        match asked.await {
+            Ok((true, _)) => return Ok(()),
+            Ok((false, others)) => {
+                away = Instant::now();
+                say(waiting, who_is_in_the_way(says, &others));
+            }
+            // As when it is opened, a database may be away for a while.
+            Err(error) => {
+                let error: StoreError = error;
+                if !error.is_retryable() || away.elapsed() >= patience {
+                    return Err(error);
+                }
+                watcher.forget();
+                say(waiting, error.to_string());
+            }
+        }
         sleep(AGAIN).await;
     }
-    Ok(())
 }
 
-/// Says that this gateway lives, sees which others do, and takes what is nobody's, until it stops.
-pub async fn keep(core: Arc<Core>) {
-    let deadline = core.config.peers.deadline.get();
+fn who_is_in_the_way(says: &Registration, others: &[Registered]) -> String {
+    let who = |other: &Registered| {
+        let since = crate::clock::rfc3339(other.says.since_ms);
+        format!("{} since {since}", other.says.name)
+    };
+    let who: Vec<_> = others.iter().take(3).map(who).collect();
+    let alone = match says.address {
+        None => "this gateway has no listen.peer",
+        Some(_) => "that one has no listen.peer",
+    };
+    let who = who.join(", ");
+    format!("another gateway has the store, and {alone}: it waits its turn: {who}")
+}
+
+/// Says again and again that this gateway lives, and sees which others do, until it was declared dead
+/// itself. By a connection of its own to the store, and beside everything else: whoever has much to do is
+/// not dead.
+pub async fn live(store: Arc<Store>, peers: Arc<Peers>, tell: Option<Teller>, deadline: Duration) {
     let mut watcher = Watcher::new(deadline);
-    let mut unkept = HashSet::new();
     loop {
-        match round(&core, &mut watcher, &mut unkept).await {
+        match sign(&store, &peers, tell.as_ref(), &mut watcher).await {
             Ok(true) => {}
-            Ok(false) => {
-                tracing::error!("this gateway was declared dead");
-                let why = "it gave no sign of life for too long, and others have its sessions";
-                core.peers.lost.send_replace(Some(why.to_owned()));
-                return;
-            }
+            Ok(false) => return peers.lose(),
             Err(error) => {
                 tracing::warn!(%error, "the other gateways can't be seen");
                 // Nor could they say that they live.
                 watcher.forget();
             }
         }
-        tokio::select! {
-            () = sleep(deadline / BEATS) => {}
-            () = core.stopping.cancelled() => return,
-        }
+        sleep(deadline / BEATS).await;
     }
 }
 
-/// `false` where this gateway was declared dead.
-async fn round(
-    core: &Arc<Core>,
+/// One sign of life, and a look at the others'. `false` where this gateway was declared dead.
+async fn sign(
+    store: &Store,
+    peers: &Peers,
+    tell: Option<&Teller>,
     watcher: &mut Watcher,
-    unkept: &mut HashSet<SessionId>,
 ) -> Result<bool, StoreError> {
-    if !core.store.beat().await? {
+    if !store.beat().await? {
         return Ok(false);
     }
-    let mut others = core.store.gateways().await?;
-    others.retain(|other| other.id != core.store.gateway());
-    watcher.look(&core.store, &others).await;
-    core.peers.others.send_if_modified(|known| {
+    let mut others = store.gateways().await?;
+    others.retain(|other| other.id != store.gateway());
+    for gone in watcher.look(store, &others).await {
+        if let Some(tell) = tell {
+            tell.tell(gone);
+        }
+    }
+    peers.others.send_if_modified(|known| {
         let same = known.iter().map(|of| &of.id).eq(others.iter().map(|of| &of.id));
         if !same {
             *known = others.into();
         }
         !same
     });
-    reaper::compare_keepers(core, unkept).await?;
-    reaper::take_unkept(core).await?;
-    removal::take_up_all(core).await?;
     Ok(true)
+}
+
+/// Takes again and again what is nobody's, and lets go of what is another's, until the gateway stops.
+pub async fn keep(core: Arc<Core>) {
+    let mut unkept = HashSet::new();
+    loop {
+        if let Err(error) = reaper::compare_keepers(&core, &mut unkept).await {
+            tracing::warn!(%error, "the keepers here are not compared with the store");
+        }
+        if let Err(error) = reaper::take_unkept(&core).await {
+            tracing::warn!(%error, "what is nobody's is not taken yet");
+        }
+        if let Err(error) = removal::take_up_all(&core).await {
+            tracing::warn!(%error, "removals that nobody works at are not taken up yet");
+        }
+        tokio::select! {
+            () = sleep(core.config.peers.deadline.get() / BEATS) => {}
+            () = core.stopping.cancelled() => return,
+        }
+    }
 }
 
 /// Sees whose numbers move.
 struct Watcher {
     deadline: Duration,
-    /// By gateway: its number, and since when.
-    seen: HashMap<String, (i64, Instant)>,
+    /// When it looked last.
+    looked: Option<Instant>,
+    /// By gateway: its number, and for how long that was seen to stand.
+    seen: HashMap<String, (i64, Duration)>,
 }
 
 impl Watcher {
     fn new(deadline: Duration) -> Self {
-        Self { deadline, seen: HashMap::new() }
+        Self { deadline, looked: None, seen: HashMap::new() }
     }
 
     /// Starts over: what was not seen says nothing.
     fn forget(&mut self) {
+        self.looked = None;
         self.seen.clear();
     }
 
     /// Which of these have not moved for too long.
     fn dead<'a>(&mut self, others: &'a [Registered], now: Instant) -> Vec<&'a Registered> {
+        // Whoever looks seldom has not seen for long.
+        let passed = self.looked.map_or(Duration::ZERO, |looked| now.duration_since(looked));
+        let passed = passed.min(self.deadline * 2 / BEATS);
+        self.looked = Some(now);
         self.seen.retain(|id, _| others.iter().any(|other| other.id == *id));
         let mut dead = Vec::new();
         for other in others {
-            let (beat, since) = self.seen.entry(other.id.clone()).or_insert((other.beat, now));
-            if *beat != other.beat {
-                (*beat, *since) = (other.beat, now);
-            }
-            if now.duration_since(*since) >= self.deadline {
-                dead.push(other);
+            match self.seen.get_mut(&other.id) {
+                Some((beat, still)) if *beat == other.beat => {
+                    *still += passed;
+                    if *still >= self.deadline {
+                        dead.push(other);
+                    }
+                }
+                Some(seen) => *seen = (other.beat, Duration::ZERO),
+                None => drop(self.seen.insert(other.id.clone(), (other.beat, Duration::ZERO))),
             }
         }
         dead
     }
 
-    async fn look(&mut self, store: &Store, others: &[Registered]) {
+    /// Looks at the others, and declares dead who is: these.
+    async fn look<'a>(&mut self, store: &Store, others: &'a [Registered]) -> Vec<&'a Registered> {
+        let mut declared = Vec::new();
         for gone in self.dead(others, Instant::now()) {
             let (gateway, name) = (&gone.id, &gone.says.name);
             match store.declare_dead(gone).await {
-                Ok(true) => tracing::warn!(gateway, name, "a gateway is declared dead"),
+                Ok(true) => {
+                    tracing::warn!(gateway, name, "a gateway is declared dead");
+                    declared.push(gone);
+                }
                 // It was just slow, or somebody else was quicker.
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, gateway, "it can't be declared dead"),
             }
         }
+        declared
     }
 }
 
@@ -287,17 +369,33 @@ mod tests {
     async fn a_gateway_is_dead_whose_number_stands_while_the_store_answers() {
         let mut watcher = Watcher::new(Duration::from_secs(20));
         let began = Instant::now();
-        let at = |seconds| began + Duration::from_secs(seconds);
-        let ids =
-            |dead: Vec<&Registered>| dead.into_iter().map(|of| of.id.clone()).collect::<Vec<_>>();
-        assert!(watcher.dead(&[gateway("a", 7), gateway("b", 3)], at(0)).is_empty());
-        assert!(watcher.dead(&[gateway("a", 7), gateway("b", 4)], at(19)).is_empty());
-        assert_eq!(ids(watcher.dead(&[gateway("a", 7), gateway("b", 4)], at(20))), ["a"]);
-        assert_eq!(ids(watcher.dead(&[gateway("a", 8), gateway("b", 4)], at(39))), ["b"]);
+        let mut at = 0_u64;
+        // How often `a` is looked at, every five seconds, until it is dead.
+        let mut looks = |watcher: &mut Watcher, beats: &mut dyn FnMut(u64) -> i64| {
+            (1..=100_u64).find(|look| {
+                at += 5;
+                let others = [gateway("a", beats(*look)), gateway("b", at.cast_signed())];
+                let dead = watcher.dead(&others, began + Duration::from_secs(at));
+                assert!(dead.iter().all(|of| of.id == "a"), "{dead:?}");
+                !dead.is_empty()
+            })
+        };
+        assert_eq!(looks(&mut watcher, &mut |look: u64| look.cast_signed()), None);
+        assert_eq!(looks(&mut watcher, &mut |_| 100), Some(4), "20 s, since it moved last");
+        assert_eq!(looks(&mut watcher, &mut |look| i64::from(look > 2)), Some(7));
         // The store was away: nobody could say anything.
         watcher.forget();
-        assert!(watcher.dead(&[gateway("a", 8), gateway("b", 4)], at(900)).is_empty());
-        assert_eq!(ids(watcher.dead(&[gateway("a", 8), gateway("b", 5)], at(920))), ["a"]);
+        assert_eq!(looks(&mut watcher, &mut |_| 1), Some(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_looks_seldom_declares_nobody_dead_at_a_glance() {
+        let mut watcher = Watcher::new(Duration::from_secs(20));
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        assert!(watcher.dead(&[gateway("a", 7)], at(0)).is_empty());
+        assert!(watcher.dead(&[gateway("a", 7)], at(900)).is_empty());
+        assert_eq!(watcher.dead(&[gateway("a", 7)], at(1800)).len(), 1);
     }
 
     #[test]

@@ -41,8 +41,8 @@ pub async fn adopt(core: &Arc<Core>) -> Result<usize, StoreError> {
             0 => return Ok(adopted),
             some => adopted += some,
         }
-        if !core.store.is_shared() {
-            // All of them: nothing is somebody else's.
+        // All of them, where nothing is somebody else's; and whoever was taken for dead takes nothing.
+        if !core.store.is_shared() || core.peers.is_lost() {
             return Ok(adopted);
         }
     }
@@ -78,7 +78,7 @@ pub async fn compare_keepers(
     for (id, handle) in keepers.into_iter().filter(|(id, _)| !ours.contains(id)) {
         tracing::debug!(session = %id, "it may be another gateway's");
         // One that is too busy is told with the next round.
-        let _ = handle.keeper.clone().try_send(Message::Taken);
+        let _ = handle.keeper.try_send(Message::Taken);
     }
     let without = ours.into_iter().filter(|id| core.registry.get(*id).is_none());
     let before = std::mem::replace(unkept, without.collect());
@@ -87,12 +87,16 @@ pub async fn compare_keepers(
             return Ok(());
         }
         // This gateway was not told that it got it.
-        if let Some(kept) = core.store.kept(*id).await?
-            && kept.gateway.as_deref() == Some(core.store.gateway())
-            && kept.record.life.state != State::Ended
-        {
-            tracing::warn!(session = %id, "it had no keeper");
-            Keeper::adopt(core, kept.record);
+        match core.store.kept(*id).await {
+            Ok(Some(kept))
+                if kept.gateway.as_deref() == Some(core.store.gateway())
+                    && kept.record.life.state != State::Ended =>
+            {
+                tracing::warn!(session = %id, "it had no keeper");
+                Keeper::adopt(core, kept.record);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(session = %id, %error, "it has no keeper"),
         }
     }
     Ok(())

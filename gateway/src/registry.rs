@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
 use futures_channel::mpsc;
-use futures_util::SinkExt;
 use shellgate_protocol::SessionId;
 use shellgate_protocol::client_leg::{EndReason, Phase};
 use tokio::sync::{oneshot, watch};
@@ -48,7 +47,7 @@ pub struct Waiting {
 #[derive(Debug, Clone)]
 pub struct Handle {
     /// Its keeper's mailbox.
-    pub keeper: mpsc::Sender<Message>,
+    pub keeper: tokio::sync::mpsc::Sender<Message>,
     /// What everybody may see.
     pub view: watch::Receiver<View>,
     /// What its relay shows.
@@ -65,7 +64,7 @@ impl Handle {
         let (seen, is_seen) = oneshot::channel();
         let message = Message::Stop { reason, actor, seen };
         let heard = async {
-            let _ = self.keeper.clone().send(message).await;
+            let _ = self.keeper.send(message).await;
             is_seen.await.is_ok()
         };
         timeout(ACCEPT_STOP, heard).await

@@ -176,6 +176,22 @@ impl Store {
         }
     }
 
+    /// Does a statement about signs of life: how many rows it has changed.
+    async fn run_aside(&self, statement: Statement<'_>) -> Result<u64, StoreError> {
+        match &self.database {
+            Database::Sqlite(of) => of.run(statement).await,
+            Database::Postgres(of) => of.run_aside(statement).await,
+        }
+    }
+
+    /// Does a statement about signs of life that only reads.
+    async fn rows_aside(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        match &self.database {
+            Database::Sqlite(of) => of.rows(statement).await,
+            Database::Postgres(of) => of.rows_aside(statement).await,
+        }
+    }
+
     /// Does a statement that only reads.
     async fn rows(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         match &self.database {

@@ -8,7 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use nix::sys::socket::sockopt::{RcvBuf, SndBuf, TcpUserTimeout};
+use nix::sys::socket::sockopt::{
+    KeepAlive, RcvBuf, SndBuf, TcpKeepCount, TcpKeepIdle, TcpKeepInterval, TcpUserTimeout,
+};
 use nix::sys::socket::{SetSockOpt, setsockopt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -123,6 +125,18 @@ impl From<server::TlsStream<Transport>> for Transport {
 impl From<client::TlsStream<Transport>> for Transport {
     fn from(stream: client::TlsStream<Transport>) -> Self {
         Self { carrier: Carrier::Tls(Box::new(stream.into())), lent: None }
+    }
+}
+
+/// Has the kernel find out that another machine is gone where nothing is said for a while: a minute
+/// later the connection breaks.
+pub fn keep_alive(stream: &TcpStream) {
+    let set = setsockopt(stream, KeepAlive, &true)
+        .and_then(|()| setsockopt(stream, TcpKeepIdle, &20))
+        .and_then(|()| setsockopt(stream, TcpKeepInterval, &10))
+        .and_then(|()| setsockopt(stream, TcpKeepCount, &4));
+    if let Err(error) = set {
+        tracing::debug!(%error, "a connection keeps its timeouts");
     }
 }
 

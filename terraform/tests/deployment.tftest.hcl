@@ -163,12 +163,12 @@ run "as_many_gateways_as_there_may_be_are_taken" {
 
   variables {
     gateway  = { min = 1, max = 20 }
-    database = { max_capacity = 2 }
+    database = { max_capacity = 3 }
   }
 
   assert {
-    condition     = local.connections_needed == 345 && local.connections.possible == 360
-    error_message = "Twice twenty gateways with eight connections each, and a reserve, fit into what the database takes."
+    condition     = local.connections_needed == 385 && local.connections.possible == 540
+    error_message = "Twice twenty gateways with nine connections each, and a reserve, fit into what the database takes."
   }
 }
 

@@ -21,7 +21,6 @@ use shellgate_gateway::http::{Listener, client_routes, serve};
 use shellgate_gateway::issuers::verifier_config;
 use shellgate_gateway::kept::Kept;
 use shellgate_gateway::launcher::{Timings, task_name};
-use shellgate_gateway::peers::Peers;
 use shellgate_gateway::registry::Registry;
 use shellgate_gateway::removal::Removals;
 use shellgate_gateway::room::Room;
@@ -109,8 +108,8 @@ impl Afar {
         let store = Sqlite::open(&config.store.path, config.store.busy_timeout.get()).await;
         let url = config.tasks.dial.clone().expect("it was set");
         let core = Arc::new(Core {
-            store: store.expect("a database").into(),
-            peers: Peers::default(),
+            store: Arc::new(store.expect("a database").into()),
+            peers: Arc::default(),
             // Nothing is started: it watches what waits.
             compute: AnyCompute::Sandbox(
                 Sandbox::new(SandboxConfig::new(state.path().join("sandbox"), "/bin/true"))

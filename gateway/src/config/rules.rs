@@ -166,6 +166,14 @@ fn peers(config: &Config) -> Vec<Broken> {
             allowed: "none, or tasks.compute = \"ecs\"",
         });
     }
+    if peer.is_some() && config.tasks.enrolment_key.is_none() {
+        broken.push(Broken {
+            key: "tasks.enrolment_key",
+            others: &["listen.peer"],
+            wrong: "it is missing, and listen.peer is set: each gateway would make its own".into(),
+            allowed: "where the key is that all gateways have",
+        });
+    }
     let Some(address) = &config.peers.address else { return broken };
     let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
     let port = port.and_then(|(_, port)| port.parse::<u16>().ok());

@@ -57,7 +57,7 @@ section! {
         /// Where the authorities (PEM) are that may have signed it, besides those that browsers trust. Read
         /// when the gateway starts.
         ca: Option<SecretRef> = None;
-        /// Connections at one time.
+        /// Connections at one time, besides one for signs of life.
         connections: u32 = 8, in 1..=1_000;
         /// How long a gateway that starts waits for a database that can't be reached. Then it leaves.
         start_wait: Period = Period::mins(1), in Period::millis(0)..=Period::hours(1);

@@ -235,6 +235,7 @@ async fn arrive(
                 window: attach.window.min(core.window_max()),
                 authentic_until: core.grace_after(bearing.identity.expires_at),
                 permit: Box::new((permit, connection.permit)),
+                hops: 0,
             };
             enter(core, found, attach, arrival).await;
         }
@@ -372,6 +373,7 @@ async fn arrive_plain(
         window: attach.window,
         authentic_until: visit.authentic_until,
         permit: visit.permit,
+        hops: 0,
     };
     enter(core, found, attach, arrival).await;
 }

@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use http_body_util::BodyExt;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use shellgate_protocol::SessionId;
@@ -150,8 +151,16 @@ async fn relay(
             tunnel.await;
             drop(held);
         });
+        return answer.map(Body::new);
     }
-    answer.map(Body::new)
+    // Held as long as its answer lasts, which may be a stream of events.
+    let held = (descriptor, core.peers.pass());
+    answer.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _ = &held;
+            frame
+        }))
+    })
 }
 
 /// Carries a WebSocket's bytes until it ends, or this gateway leaves.

@@ -35,8 +35,11 @@ use crate::websocket::{Largest, Socket, Upgrade, close_frame, farewell, fault, o
 /// How long the gateway that has a session is looked for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Between two looks.
-const AGAIN: Duration = Duration::from_millis(100);
+/// Before the second look; it doubles, and is shorter by chance.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How often a client that waits is taken further. Each time is a gateway that it passes.
+const HOPS_MAX: u8 = 2;
 
 /// How long one direction may go on after the other has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -57,6 +60,8 @@ struct Follower {
     framed: bool,
     /// How long its token, and the grace after it, hold.
     authentic_ms: u64,
+    /// How many gateways it has passed, the one that asks included.
+    hops: u8,
 }
 
 /// Takes a client to whoever keeps its session now.
@@ -69,12 +74,23 @@ pub async fn follow(core: Arc<Core>, id: SessionId, attach: Attach, arrival: Arr
         user: arrival.user.clone(),
         framed: arrival.is_framed(),
         authentic_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        hops: arrival.hops + 1,
     };
+    let mut pause = AGAIN;
     loop {
         if let Some(handle) = core.registry.get(id) {
             return Box::pin(waiting::wait(core, handle, attach, arrival)).await;
         }
-        match there(&core, &follower).await {
+        if follower.hops > HOPS_MAX {
+            let reason = "this session moves too often: come again".to_owned();
+            return farewell(arrival.socket, VecDeque::new(), CloseCode::LinkLost, reason).await;
+        }
+        // One after the other, some at a time: after a gateway's death everybody looks.
+        let there = async {
+            let _place = core.peers.lookers.acquire().await;
+            there(&core, &follower).await
+        };
+        match there.await {
             Ok(peer) => return pass(&core, arrival, peer).await,
             Err(error) => tracing::debug!(session = %id, %error, "it can't be followed yet"),
         }
@@ -82,7 +98,8 @@ pub async fn follow(core: Arc<Core>, id: SessionId, attach: Attach, arrival: Arr
             let reason = "nobody keeps this session at the moment".to_owned();
             return farewell(arrival.socket, VecDeque::new(), CloseCode::LinkLost, reason).await;
         }
-        sleep(AGAIN).await;
+        sleep(pause / 2 + crate::clock::chance(pause / 2)).await;
+        pause *= 2;
     }
 }
 
@@ -230,7 +247,7 @@ pub(super) async fn arrives(
 }
 
 async fn enter(core: Arc<Core>, connection: Connection, socket: Socket, follower: Follower) {
-    let Follower { session, attach, user, framed, authentic_ms } = follower;
+    let Follower { session, attach, user, framed, authentic_ms, hops } = follower;
     let (handle, permit) = match core.registry.get(session) {
         Some(handle) => (handle, core.admission.take_attachment(session)),
         None => {
@@ -254,6 +271,7 @@ async fn enter(core: Arc<Core>, connection: Connection, socket: Socket, follower
         window,
         authentic_until: Instant::now() + Duration::from_millis(authentic_ms),
         permit: Box::new((permit, connection.permit)),
+        hops,
     };
     waiting::wait(core, handle, attach, arrival).await;
 }

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
-use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +26,7 @@ use shellgate_protocol::limits::{CONTROL_LARGE_MAX, FIRST_MESSAGE_SECONDS, OUTPU
 use shellgate_protocol::{
     CloseCode, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Object, SessionId, ToBridge,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 use tokio_util::task::AbortOnDropHandle;
@@ -60,6 +59,10 @@ const LARGEST: Largest = {
 /// Connections a second that one session's task may open, and ten times as many at once. Each costs
 /// a signature and a write.
 const DIALS_PER_SECOND: u32 = 5;
+
+/// How long it may take to find out where a task is whose bridge has the pinned key: a bridge waits for
+/// its welcome no longer than [`STEP`].
+const KNOWN: Duration = Duration::from_secs(3);
 
 /// How long each step of a link's start may take.
 const STEP: Duration = Duration::from_secs(FIRST_MESSAGE_SECONDS);
@@ -147,6 +150,7 @@ struct Caller {
     address: Option<IpAddr>,
     _place: Place,
     _permit: Option<Arc<DialPermit>>,
+    _stranger: Option<OwnedSemaphorePermit>,
 }
 
 /// The session that a path is about.
@@ -258,7 +262,7 @@ impl Door {
                     Ok(Err(_)) | Err(_) => return,
                 }
                 let linked = Message::Linked { link, socket: Box::new(socket) };
-                let _ = keeper.clone().send(linked).await;
+                let _ = keeper.send(linked).await;
             }
             Ok(Err(turned)) => {
                 tracing::info!(session = %self.id, why = %turned.1, "a bridge was turned away");
@@ -302,7 +306,7 @@ impl Door {
         }
         let link = LinkId { launch, dial };
         self.is_at_home(caller, link, &key, token).await?;
-        let mut keeper = match &self.keeper {
+        let keeper = match &self.keeper {
             Some(keeper) => keeper.clone(),
             None => self.take_over(link, &key, token).await.map_err(refused)?,
         };
@@ -350,7 +354,9 @@ impl Door {
             }
         };
         let later = || (CloseCode::Overloaded, Turned::Later.to_string());
-        match self.home.holds(address, timeout(STEP, asked)).await {
+        // Who is believed anyway must hear so before they give up.
+        let patience = if pinned.as_ref() == Some(key) { KNOWN } else { STEP };
+        match self.home.holds(address, timeout(patience, asked)).await {
             Ok(()) => Ok(()),
             // Who holds the key was at home when it was pinned: a provider that does not answer must
             // not end what runs.

@@ -1,6 +1,6 @@
 //! The peer listener: where other gateways pass on what is about sessions that this one keeps, and ask
-//! for what only it knows. They are known by certificates; what they say of a client's address is
-//! believed, and of nothing else.
+//! for what only it knows. They are known by certificates, and believed: where a client calls from, and
+//! what a client that follows its session was let in for.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -30,7 +30,7 @@ use crate::auth::UserId;
 use crate::authority::Authorities;
 use crate::core::Core;
 use crate::session::keeper::Message;
-use crate::transport::Transport;
+use crate::transport::{Transport, keep_alive};
 
 /// How long another gateway may take for its handshake, and for a request's headers.
 const STEP: Duration = Duration::from_secs(5);
@@ -47,6 +47,7 @@ pub struct StopHere {
 /// Serves the listener until the gateway stops.
 pub async fn serve(core: Arc<Core>, listener: TcpListener, authorities: Arc<Authorities>) {
     let routes = Router::new()
+        .route("/peer/dead", post(dead))
         .route("/peer/taken", post(taken))
         .route("/peer/stop", post(stop))
         .route("/peer/live", post(live))
@@ -86,8 +87,9 @@ async fn welcome(
     tls: TlsAcceptor,
     routes: Router,
 ) {
-    let Ok(permit) = core.admission.take_connection() else { return };
+    let Ok(permit) = core.admission.take_peer_connection() else { return };
     let _ = stream.set_nodelay(true);
+    keep_alive(&stream);
     let stream = match timeout(STEP, tls.accept(Transport::of_link(stream))).await {
         Ok(Ok(stream)) => Transport::from(stream),
         Ok(Err(error)) => {
@@ -135,11 +137,19 @@ fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     headers.get(FORWARDED_FOR)?.to_str().ok()?.parse().ok()
 }
 
+/// Another gateway has declared one dead, which was here: maybe this one.
+async fn dead(State(core): State<Arc<Core>>, Json(gateway): Json<String>) -> Json<()> {
+    if gateway == core.store.gateway() {
+        core.peers.lose();
+    }
+    Json(())
+}
+
 /// Another gateway keeps a session that this one has kept.
 async fn taken(State(core): State<Arc<Core>>, Json(id): Json<SessionId>) -> Json<()> {
     if let Some(handle) = core.registry.get(id) {
         // One that is too busy finds out with the next that it stores.
-        let _ = handle.keeper.clone().try_send(Message::Taken);
+        let _ = handle.keeper.try_send(Message::Taken);
     }
     Json(())
 }

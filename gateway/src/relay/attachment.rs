@@ -139,6 +139,8 @@ pub struct Arrival {
     pub authentic_until: Instant,
     /// Whatever is given back when it goes.
     pub permit: Box<dyn Send>,
+    /// How many gateways it has passed to this one.
+    pub hops: u8,
 }
 
 impl Arrival {

@@ -131,7 +131,7 @@ pub struct Keeper {
     record: Arc<Record>,
     view: Arc<watch::Sender<View>>,
     activity: Arc<Activity>,
-    inbox: mpsc::Receiver<Message>,
+    inbox: tokio::sync::mpsc::Receiver<Message>,
     launch: Option<AbortOnDropHandle<Result<Launched, LaunchError>>>,
     /// Cancelled once nobody wants the session's task any more.
     unwanted: CancellationToken,
@@ -184,7 +184,7 @@ impl Keeper {
     /// Takes charge of a session: a new one, or one that another gateway has left, whose task may run.
     /// Returns how to reach its keeper, which is another one where it had one already.
     pub fn take_charge(core: &Arc<Core>, record: Record, places: Places) -> Handle {
-        let (messages, inbox) = mpsc::channel(MAILBOX);
+        let (messages, inbox) = tokio::sync::mpsc::channel(MAILBOX);
         let activity = Arc::new(Activity::default());
         let record = Arc::new(record);
         let view = View { record: record.clone(), waiting: None, relay: None };
@@ -302,7 +302,7 @@ impl Keeper {
             news = async { match news { Some(news) => news.next().await, None => pending().await } } => {
                 Woken::News(news)
             }
-            message = self.inbox.next() => Woken::Message(message),
+            message = self.inbox.recv() => Woken::Message(message),
             end = when_there(&mut self.gone) => Woken::Gone(end),
             launched = when_there(&mut self.launch) => {
                 Woken::Launched(joined(launched))
@@ -313,9 +313,9 @@ impl Keeper {
             down = async { match down { Some(task) => task.await, None => pending().await } } => {
                 Woken::LinkDown(down.unwrap_or_else(|error| Down::LinkLost(error.to_string())))
             }
+            () = self.core.stopping.cancelled(), if !told => Woken::Stopping,
             () = until(deadline) => Woken::Deadline,
             () = until(tick) => Woken::Clock,
-            () = self.core.stopping.cancelled(), if !told => Woken::Stopping,
         }
     }
 
@@ -335,8 +335,11 @@ impl Keeper {
                     self.note(actor.as_ref(), "session.stop", format!("{reason:?}")).await;
                 }
                 self.step(Event::Stop(reason)).await;
-                // Whoever asked may have hung up: it stops all the same.
-                let _ = seen.send(());
+                // Dropped where another gateway keeps it: who asked asks again, and there.
+                if !self.is_taken {
+                    // Whoever asked may have hung up: it stops all the same.
+                    let _ = seen.send(());
+                }
             }
             Woken::Launched(launched) => {
                 self.launch = None;
@@ -455,7 +458,7 @@ impl Keeper {
     }
 
     /// Stores the record, however long the store takes: what is not stored is not acted on. `false`
-    /// where another gateway keeps the session, and nothing was stored.
+    /// where it was not, because another gateway keeps the session, or may.
     async fn save(&mut self) -> bool {
         loop {
             match self.core.store.save(&self.record).await {
@@ -467,6 +470,10 @@ impl Keeper {
                 Err(error) => {
                     tracing::error!(session = %self.record.id, %error, "a session was not stored");
                     if !error.is_retryable() || self.core.stopping.is_cancelled() {
+                        // Where others may have it meanwhile, they go on with what is stored.
+                        if self.core.store.is_shared() {
+                            return false;
+                        }
                         break;
                     }
                 }

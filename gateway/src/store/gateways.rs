@@ -79,7 +79,7 @@ impl Store {
     /// Where the store fails.
     pub async fn beat(&self) -> Result<bool, StoreError> {
         let statement = Statement::new("UPDATE gateways SET beat = beat + 1 WHERE id = $1");
-        Ok(self.run(statement.text(&self.gateway)).await? == 1)
+        Ok(self.run_aside(statement.text(&self.gateway)).await? == 1)
     }
 
     /// The gateways that are registered, the eldest first.
@@ -91,7 +91,7 @@ impl Store {
             "SELECT id, instance, name, address, since_ms, beat FROM gateways
              ORDER BY since_ms, id LIMIT 1000",
         );
-        self.rows(statement).await?.iter().map(registered).collect()
+        self.rows_aside(statement).await?.iter().map(registered).collect()
     }
 
     /// Declares a gateway dead, unless it has said since that it lives: `false`.
@@ -100,7 +100,7 @@ impl Store {
     /// Where the store fails.
     pub async fn declare_dead(&self, gateway: &Registered) -> Result<bool, StoreError> {
         let statement = Statement::new("DELETE FROM gateways WHERE id = $1 AND beat = $2");
-        Ok(self.run(statement.text(&gateway.id).whole(gateway.beat)).await? == 1)
+        Ok(self.run_aside(statement.text(&gateway.id).whole(gateway.beat)).await? == 1)
     }
 
     /// This gateway leaves: what it still keeps is nobody's.

@@ -8,9 +8,12 @@ use tokio::time::timeout;
 use super::statement::Statement;
 use super::{Store, StoreError, TURN};
 
-/// How often a uid is chosen that somebody else has chosen at the same time. One gateway has a store,
-/// and chooses one after the other.
+/// How often a uid is chosen that somebody else has chosen at the same time. Choices wait for each
+/// other, so that happens to none but the last in the range.
 const CHOICES: u32 = 3;
+
+/// Orders choices: "uids" in ASCII.
+const LOCK: i64 = 0x7569_6473;
 
 impl Store {
     /// The uid of a user, chosen once from the range.
@@ -35,7 +38,8 @@ impl Store {
                  ON CONFLICT DO NOTHING",
             );
             let (first, last) = (*range.start(), *range.end());
-            self.run(statement.text(user_key).whole(first).whole(last)).await?;
+            let statement = statement.text(user_key).whole(first).whole(last);
+            self.run(statement.in_turn(LOCK)).await?;
             if let Some(uid) = self.chosen_uid(user_key).await? {
                 return Ok(uid);
             }

@@ -38,7 +38,7 @@ pub struct PostgresConfig {
     pub tls: bool,
     /// Authorities (PEM) that may have signed it, besides those that browsers trust.
     pub authorities: Option<String>,
-    /// Connections, at most.
+    /// Connections, at most, besides one for signs of life.
     pub connections: usize,
     /// How long a start waits for a database that is not there yet.
     pub start_wait: Duration,
@@ -58,6 +58,8 @@ impl PostgresConfig {
 #[derive(Debug)]
 pub struct Postgres {
     pool: Pool,
+    /// For signs of life, however much the others have to do.
+    aside: Pool,
 }
 
 impl Postgres {
@@ -74,12 +76,14 @@ impl Postgres {
         let connector = Arc::new(Connector::new(config, passwords));
         wait_for(&connector, waiting).await?;
         migrate(&connector).await?;
-        Ok(Self { pool: Pool::new(connector) })
+        let most = connector.config.connections;
+        Ok(Self { pool: Pool::new(connector.clone(), most), aside: Pool::new(connector, 1) })
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;
+        self.aside.close().await;
     }
 
     /// Whether the store answers and can be written.
@@ -95,6 +99,16 @@ impl Postgres {
     /// Does a statement: how many rows it has changed.
     pub(super) async fn run(&self, statement: Statement<'_>) -> Result<u64, StoreError> {
         self.pool.run(statement).await
+    }
+
+    /// The same, by a connection that nothing else has to do with.
+    pub(super) async fn run_aside(&self, statement: Statement<'_>) -> Result<u64, StoreError> {
+        self.aside.run(statement).await
+    }
+
+    /// Likewise, for its rows.
+    pub(super) async fn rows_aside(&self, of: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        self.aside.rows(of).await
     }
 
     /// Does a statement, for its rows.

@@ -82,20 +82,26 @@ impl Store {
         Ok(!self.rows(statement).await?.is_empty())
     }
 
-    /// Forgets where a user's files are, their sessions that have ended and their tickets. Their uid
-    /// stays theirs.
+    /// Forgets where a user's files are, their sessions that have ended and their tickets, where this
+    /// gateway works at their removal. Their uid stays theirs.
     ///
     /// # Errors
     /// Where the store fails.
     pub async fn forget(&self, user: &UserId) -> Result<(), StoreError> {
         for of_user in [
-            "DELETE FROM tickets WHERE issuer = $1 AND subject = $2",
-            "DELETE FROM sessions WHERE issuer = $1 AND subject = $2 AND state = 'ended'",
+            "DELETE FROM tickets WHERE issuer = $1 AND subject = $2 AND EXISTS
+                 (SELECT 1 FROM removals WHERE user_key = $3 AND gateway = $4 AND ended_ms IS NULL)",
+            "DELETE FROM sessions WHERE issuer = $1 AND subject = $2 AND state = 'ended' AND EXISTS
+                 (SELECT 1 FROM removals WHERE user_key = $3 AND gateway = $4 AND ended_ms IS NULL)",
         ] {
-            self.run(Statement::new(of_user).text(user.issuer()).text(user.subject())).await?;
+            let statement = Statement::new(of_user).text(user.issuer()).text(user.subject());
+            self.run(statement.text(user.key()).text(&self.gateway)).await?;
         }
-        let statement = Statement::new("DELETE FROM volumes WHERE user_key = $1");
-        self.run(statement.text(user.key())).await?;
+        let statement = Statement::new(
+            "DELETE FROM volumes WHERE user_key = $1 AND EXISTS
+                 (SELECT 1 FROM removals WHERE user_key = $1 AND gateway = $2 AND ended_ms IS NULL)",
+        );
+        self.run(statement.text(user.key()).text(&self.gateway)).await?;
         Ok(())
     }
 }

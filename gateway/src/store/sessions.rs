@@ -206,7 +206,17 @@ impl Store {
              AND state <> 'ended' AND (gateway IS NULL OR gateway NOT IN (SELECT id FROM gateways))"
         );
         let statement = statement.text(&self.gateway).whole(most);
-        self.changed_rows(statement).await?.iter().map(record).collect()
+        let taken = self.changed_rows(statement).await?;
+        let readable = taken.iter().filter_map(|row| match record(row) {
+            Ok(record) => Some(record),
+            // It is this gateway's now, and nobody's trouble but its own.
+            Err(error) => {
+                let id: Option<String> = row.get("id").ok();
+                tracing::error!(session = id, %error, "a session has no keeper");
+                None
+            }
+        });
+        Ok(readable.collect())
     }
 
     /// Lets go of a session: it is nobody's, where it was this gateway's.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
-use sqlx::{Connection, Decode, Row as _, Type};
+use sqlx::{Decode, Row as _, Type};
 
 /// A value in a placeholder's place. There are no unsigned ones: Postgres has none.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(super) struct Statement<'a> {
     sql: &'static str,
     values: Vec<Value<'a>>,
     /// After the others with this number. In SQLite every write is after the others.
-    turn: Option<i64>,
+    pub turn: Option<i64>,
 }
 
 /// The statement as the driver has it.
@@ -94,18 +94,7 @@ impl<'a> Statement<'a> {
 
     /// Does it in Postgres: how many rows it has changed.
     pub async fn run_in_postgres(self, at: &mut PgConnection) -> Result<u64, sqlx::Error> {
-        let Some(turn) = self.turn else {
-            return Ok(query!(self).execute(at).await?.rows_affected());
-        };
-        // The lock first, in a statement of its own: what a statement sees is settled when it begins.
-        let mut transaction = at.begin().await?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)")
-            .bind(turn)
-            .execute(&mut *transaction)
-            .await?;
-        let changed = query!(self).execute(&mut *transaction).await?.rows_affected();
-        transaction.commit().await?;
-        Ok(changed)
+        Ok(query!(self).execute(at).await?.rows_affected())
     }
 
     /// Likewise, for its rows.

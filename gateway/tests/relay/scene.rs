@@ -112,6 +112,7 @@ impl Scene {
             window: visitor.window,
             authentic_until: visitor.authentic_until,
             permit: Box::new(permit),
+            hops: 0,
         };
         self.command(Command::Join(Box::new(Joining { attach, arrival }))).await;
         Client { socket: near, channel: ChannelNumber(0), permit: returned }

@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use futures_channel::mpsc;
 use shellgate_protocol::SessionId;
 use shellgate_protocol::enrolment::Bytes32;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::Door;
 use crate::core::Core;

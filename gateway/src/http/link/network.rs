@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -31,17 +31,32 @@ use crate::transport::Transport;
 const ADDRESSES_MAX: usize = 8192;
 
 /// Calls at one time whose sessions have no keeper here. Each costs the store some questions.
-const STRANGERS_MAX: usize = 64;
+const STRANGERS_MAX: usize = 128;
 
-/// The sessions that this listener knows, and how many it may get to know at one time.
+/// The sessions that this listener knows.
 pub struct Doors {
     known: DashMap<SessionId, Arc<Door>>,
-    strangers: Semaphore,
+    /// Those that have no keeper here, while somebody calls for them: they share their turns.
+    unkept: DashMap<SessionId, Weak<Door>>,
+    strangers: Arc<Semaphore>,
 }
 
 impl Default for Doors {
     fn default() -> Self {
-        Self { known: DashMap::default(), strangers: Semaphore::new(STRANGERS_MAX) }
+        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+        Self { known: DashMap::default(), unkept: DashMap::default(), strangers }
+    }
+}
+
+impl Doors {
+    /// The door of a session that has no keeper here; this one, where there is none yet.
+    fn unkept(&self, door: Arc<Door>) -> Arc<Door> {
+        self.unkept.retain(|_, door| door.strong_count() > 0);
+        let mut place = self.unkept.entry(door.id).or_default();
+        place.upgrade().unwrap_or_else(|| {
+            *place = Arc::downgrade(&door);
+            door
+        })
     }
 }
 
@@ -162,15 +177,17 @@ async fn answer(
         return status(StatusCode::NOT_FOUND);
     };
     let known = core.doors.known.get(&id).map(|door| door.clone());
+    let mut stranger = None;
     let door = match known {
         Some(door) => door,
         None if !core.store.is_shared() => return status(StatusCode::NOT_FOUND),
         None => {
-            let Ok(_place) = core.doors.strangers.try_acquire() else {
+            stranger = core.doors.strangers.clone().try_acquire_owned().ok();
+            if stranger.is_none() {
                 return status(StatusCode::SERVICE_UNAVAILABLE);
-            };
+            }
             match elsewhere::look(core, id).await {
-                Ok(Known::Door(door)) => door,
+                Ok(Known::Door(door)) => core.doors.unkept(door),
                 Ok(Known::No) => return status(StatusCode::NOT_FOUND),
                 Ok(Known::Later) => return status(StatusCode::SERVICE_UNAVAILABLE),
                 Err(error) => {
@@ -186,7 +203,13 @@ async fn answer(
         return status(StatusCode::SERVICE_UNAVAILABLE);
     };
     let (binding, permit) = (Some(binding), Some(permit.clone()));
-    let caller = Caller { binding, address: Some(address), _place: place, _permit: permit };
+    let caller = Caller {
+        binding,
+        address: Some(address),
+        _place: place,
+        _permit: permit,
+        _stranger: stranger,
+    };
     door.answer(request, &Arc::new(caller)).await
 }
 

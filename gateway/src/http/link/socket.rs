@@ -90,7 +90,13 @@ fn greet(door: &Arc<Door>, turns: &Turns, stream: UnixStream) {
         return;
     };
     let permit = descriptor.map(Arc::new);
-    let caller = Arc::new(Caller { binding: None, address: None, _place: place, _permit: permit });
+    let caller = Arc::new(Caller {
+        binding: None,
+        address: None,
+        _place: place,
+        _permit: permit,
+        _stranger: None,
+    });
     let door = door.clone();
     door.core.tracker.clone().spawn(async move {
         if !knows(&door, &stream).await {

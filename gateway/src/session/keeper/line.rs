@@ -54,6 +54,10 @@ impl Keeper {
                     self.record_mut().detail.evidence =
                         Some("its enrolment token was used again, with another key".into());
                     self.step(Event::Stop(EndReason::Compromised)).await;
+                    if self.is_taken {
+                        // Whoever keeps it hears of it when this one calls again.
+                        return Err(Turned::Later);
+                    }
                 }
                 return Err(Turned::AnotherKey);
             }

@@ -20,6 +20,9 @@ const STATEMENT: Duration = Duration::from_secs(5);
 /// Likewise, a step of a migration.
 const MIGRATION: Duration = Duration::from_secs(600);
 
+/// After what time it gives up a transaction whose next statement does not come.
+const IN_TRANSACTION: Duration = Duration::from_secs(10);
+
 /// How long a connection that is closed is waited for.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -91,7 +94,11 @@ impl Connector {
             .username(&config.user)
             .application_name(&config.name)
             .ssl_mode(if config.tls { PgSslMode::VerifyFull } else { PgSslMode::Disable })
-            .options([("statement_timeout", statement.as_millis().to_string())]);
+            .options([
+                ("statement_timeout", statement.as_millis().to_string()),
+                // Whoever vanishes within a transaction keeps its locks no longer.
+                ("idle_in_transaction_session_timeout", IN_TRANSACTION.as_millis().to_string()),
+            ]);
         if let Some(authorities) = &config.authorities {
             options = options.ssl_root_cert_from_pem(authorities.clone().into_bytes());
         }

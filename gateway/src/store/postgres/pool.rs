@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -48,9 +49,22 @@ enum For {
     Rows,
 }
 
+impl For {
+    async fn done(
+        self,
+        statement: Statement<'_>,
+        at: &mut PgConnection,
+    ) -> Result<(u64, Vec<Row>), sqlx::Error> {
+        match self {
+            Self::Count => Ok((statement.run_in_postgres(at).await?, Vec::new())),
+            Self::Rows => Ok((0, statement.rows_of_postgres(at).await?)),
+        }
+    }
+}
+
 impl Pool {
-    pub fn new(connector: Arc<Connector>) -> Self {
-        let most = connector.config.connections;
+    /// So many connections at the most.
+    pub fn new(connector: Arc<Connector>, most: usize) -> Self {
         let (turns, idle) = (Semaphore::new(most), Mutex::default());
         Self { connector, turns, most, idle }
     }
@@ -75,10 +89,16 @@ impl Pool {
         // Ours until it is put back: whoever gives up here drops it, and that closes it.
         let mut connection = self.connection().await?;
         let doing = async {
-            match what {
-                For::Count => Ok((statement.run_in_postgres(&mut connection).await?, Vec::new())),
-                For::Rows => Ok((0, statement.rows_of_postgres(&mut connection).await?)),
-            }
+            let Some(turn) = statement.turn else {
+                return what.done(statement, &mut connection).await;
+            };
+            // The lock first, in a statement of its own: what a statement sees is settled when it begins.
+            let mut transaction = connection.begin().await?;
+            let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(turn);
+            lock.execute(&mut *transaction).await?;
+            let done = what.done(statement, &mut transaction).await?;
+            transaction.commit().await?;
+            Ok(done)
         };
         let done = timeout(STATEMENT, doing).await.map_err(|_| StoreError::Late(STATEMENT))?;
         match &done {
