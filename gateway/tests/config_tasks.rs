@@ -104,3 +104,36 @@ fn what_is_kept_elsewhere_is_named_and_never_stands_there_itself() {
         assert!(!faults.contains("hunter2"), "{faults}");
     }
 }
+
+#[test]
+fn several_gateways_share_a_database_an_ecs_and_a_key() {
+    let ports = "[listen]\ntask = \"10.0.0.7:7802\"\npeer = \"0.0.0.0:7803\"\n";
+    let store = "[store]\nkind = \"postgres\"\nhost = \"db\"\n";
+    let key = "enrolment_key = \"ssm:/sg/enrolment\"\n";
+    let config = read(&format!("{ports}{TASKS}{key}{ECS}{store}")).unwrap();
+    assert_eq!(config.listen.peer, Some("0.0.0.0:7803".parse().unwrap()));
+    assert!(config.show().contains("peer = \"0.0.0.0:7803\""));
+    let one = |text: &str, expected: &str| {
+        let wrong = faults(text);
+        assert!(wrong.len() == 1 && wrong[0].starts_with(expected), "{text}: {wrong:?}");
+    };
+    one(&format!("{ports}{TASKS}{ECS}{store}"), "tasks.enrolment_key: it is missing");
+    one(&format!("{ports}{TASKS}{key}{ECS}"), "listen.peer: it is set, and store.kind");
+    one(&format!("{ports}{TASKS}{key}{store}"), "listen.peer: it is set, and tasks run on this");
+    let taken = ports.replace("7803", "7802");
+    one(
+        &format!("{taken}{TASKS}{key}{ECS}{store}"),
+        "listen.peer: 0.0.0.0:7802 is taken by listen.t",
+    );
+    for (address, is_one) in
+        [("10.0.0.7:7803", true), ("7803", false), (":7803", false), ("a:0", false)]
+    {
+        let peers = format!("{ports}{TASKS}{key}{ECS}{store}[peers]\naddress = \"{address}\"\n");
+        match is_one {
+            true => assert!(read(&peers).is_ok(), "{address}"),
+            false => one(&peers, "peers.address: "),
+        }
+    }
+    let alone = "[peers]\naddress = \"10.0.0.7:7803\"\n";
+    one(alone, "peers.address: it is set, and listen.peer is not");
+}

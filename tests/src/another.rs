@@ -28,6 +28,12 @@ impl WorldBuilder {
 }
 
 impl World {
+    /// A cable to the gateways' database: one of them may go by it.
+    pub async fn cable_to_its_database(&self) -> Cable {
+        let at = ([127, 0, 0, 1], self.database_port()).into();
+        Cable::to(at, &self.shared.tracker).await
+    }
+
     /// The certificate of the authority by which tasks know their gateways.
     ///
     /// # Panics
@@ -43,6 +49,14 @@ impl World {
     /// # Panics
     /// Where it does not serve.
     pub async fn has_another_gateway(&self) -> Another {
+        self.has_another_gateway_with(&[]).await
+    }
+
+    /// The same, with some keys of its configuration changed.
+    ///
+    /// # Panics
+    /// Where it does not serve.
+    pub async fn has_another_gateway_with(&self, changes: &[(&str, toml::Value)]) -> Another {
         let place = tempfile::Builder::new().prefix("shellgate-another-").tempdir();
         let place = place.expect("a place");
         std::fs::create_dir(place.path().join("tmp")).expect("a folder");
@@ -52,6 +66,9 @@ impl World {
         config.set("listen.client", "127.0.0.1:0");
         config.set("listen.admin", "127.0.0.1:0");
         config.set("listen.task", format!("127.0.0.1:{}", free_port()));
+        for (key, value) in changes {
+            config.set(key, value.clone());
+        }
         let path = place.path().join("gateway.toml");
         config.write(&path);
         let started = Gateway::start(&path, place.path()).await;

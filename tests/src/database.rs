@@ -58,6 +58,10 @@ impl World {
         config.unset("store.password");
     }
 
+    pub(crate) fn database_port(&self) -> u16 {
+        lock(database(self)).port()
+    }
+
     /// What its database said.
     ///
     /// # Panics

@@ -1,7 +1,7 @@
 //! The API over sessions: ask for one, look at them, stop one, get a ticket. Knows no bytes.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shellgate_protocol::client_leg::{EndReason, Role};
 use shellgate_protocol::{Object, SessionId, TerminalSize};
+use tokio::time::{sleep, timeout};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,6 +26,7 @@ use crate::auth::ticket::{Ticket, TicketGrant};
 use crate::config::DEFAULT_TEMPLATE;
 use crate::core::Core;
 use crate::refusal::Refusal;
+use crate::registry::Handle;
 use crate::session::keeper::{Keeper, Places};
 use crate::session::{self as domain, Record};
 use crate::store::{Kept, Most, Page, StoreError};
@@ -35,6 +37,10 @@ const PAGE_DEFAULT: u32 = 50;
 
 /// Sessions in a page at the most.
 const PAGE_MAX: u32 = 200;
+
+/// How long somebody who wants a session stopped waits for its keeper, and between two looks.
+const KEEPER_COMES: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A session that somebody asks for.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -318,8 +324,11 @@ async fn stop(
     if core.stopping.is_cancelled() {
         return Err(Refusal::GoingAway);
     }
-    // It is being made, or its gateway leaves.
-    let Some(handle) = handle else { return Err(Refusal::Timeout) };
+    let handle = match handle {
+        Some(handle) => handle,
+        // It is being made, or its gateway is gone and this one may have it in a moment.
+        None => keeper_of(&core, id).await.ok_or(Refusal::Timeout)?,
+    };
     let heard = handle.stop(EndReason::Stopped, Some(identity.user.clone())).await;
     let heard = heard.map_err(|_| Refusal::Timeout)?;
     let record = handle.view.borrow().record.clone();
@@ -330,6 +339,19 @@ async fn stop(
         // It leaves with its gateway, and the session stays.
         (false, _) => Err(Refusal::GoingAway),
     }
+}
+
+/// The keeper of a session that has none here yet, if it gets one soon.
+async fn keeper_of(core: &Core, id: SessionId) -> Option<Handle> {
+    let came = async {
+        loop {
+            if let Some(handle) = core.registry.get(id) {
+                return handle;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    };
+    timeout(KEEPER_COMES, came).await.ok()
 }
 
 /// Get a ticket for a browser's WebSocket.

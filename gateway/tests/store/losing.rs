@@ -209,6 +209,9 @@ async fn whoever_gives_up_leaves_nobody_waiting_and_no_connection_spoilt() {
     let (found, ()) = tokio::join!(waits, unlocks);
     assert_eq!(found.unwrap(), Some(record.clone()));
     does(&mut superuser, "BEGIN; LOCK TABLE sessions").await;
+    // However long the others wait, it can say that it lives.
+    let (late, lives) = tokio::join!(timeout(short, store.save(&record)), store.beat());
+    assert!(late.is_err() && !lives.unwrap(), "nobody has registered it");
     let asked = Instant::now();
     let late = store.save(&record).await.unwrap_err();
     assert!(late.is_retryable() && asked.elapsed() < Duration::from_secs(15), "{late}");

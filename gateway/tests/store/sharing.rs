@@ -8,7 +8,7 @@ use shellgate_gateway::store::{Most, Registration, Store, StoreError};
 use shellgate_protocol::enrolment::Bytes32;
 use shellgate_protocol::{Dial, Launch};
 
-use crate::postgres::open;
+use crate::postgres::{does, open, superuser};
 use crate::{MANY, session, unended, user};
 
 fn says(instance: &str, address: Option<&str>) -> Registration {
@@ -224,4 +224,31 @@ async fn one_gateway_works_at_a_removal_until_it_is_gone_or_somebody_asks_again(
     assert!(one.take_removal(&key, false).await.unwrap());
     assert!(one.save_removal(&Removal { ended_ms: Some(2), ..removal }).await.unwrap());
     assert!(!one.take_removal(&key, true).await.unwrap(), "it is over");
+}
+
+#[tokio::test]
+async fn a_row_that_nobody_can_read_keeps_no_other_from_its_keeper() {
+    let database = Database::start();
+    let [one, other] = two(&database).await;
+    let (damaged, fine) = (has(&one, "ada").await, has(&one, "ada").await);
+    let damage = format!("UPDATE sessions SET detail = '{{}}' WHERE id = '{}'", damaged.id);
+    does(&mut superuser(&database).await, &damage).await;
+    one.deregister().await.unwrap();
+    assert_eq!(other.take_unkept(10).await.unwrap(), [fine]);
+    assert!(other.take_unkept(10).await.unwrap().is_empty(), "it is not taken again and again");
+    assert_eq!(other.ours().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn new_users_of_two_gateways_have_a_uid_each() {
+    let database = Database::start();
+    let [one, other] = two(&database).await;
+    let range = 70_000..=70_059;
+    let names: Vec<_> = (0..60).map(|n| format!("user-{n}")).collect();
+    let stores = [&one, &other].into_iter().cycle();
+    let uids = names.iter().zip(stores).map(|(name, store)| store.uid(name, &range));
+    let mut uids: Vec<_> =
+        futures_util::future::join_all(uids).await.into_iter().map(Result::unwrap).collect();
+    uids.sort_unstable();
+    assert_eq!(uids, range.collect::<Vec<_>>());
 }

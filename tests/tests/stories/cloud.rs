@@ -76,6 +76,12 @@ async fn sessions_that_run_outlive_a_gateway_that_comes_back_while_ecs_does_not_
     world.starts_the_gateway_again().await;
     assert_eq!(shell.runs("echo $((6 * 8))").await, "48");
     world.aws().cloud().faults().clear();
+    // Or says nothing at all: a bridge does not wait for ever.
+    world.kills_the_gateway().await;
+    world.aws().cloud().faults().always("ecs:DescribeTasks", Fault::Stall);
+    world.starts_the_gateway_again().await;
+    assert_eq!(shell.runs("echo $((6 * 9))").await, "54");
+    world.aws().cloud().faults().clear();
     world.stop().await;
 }
 

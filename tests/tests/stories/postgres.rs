@@ -1,6 +1,6 @@
 //! A database on another machine: away for a while, or shared with another gateway.
 
-use shellgate_client::api::NewSession;
+use shellgate_client::api::{CallError, NewSession};
 use shellgate_client::session::State;
 use shellgate_tests::{World, until};
 
@@ -113,4 +113,33 @@ async fn a_token_is_made_and_shown_to_nobody_but_the_database() {
         assert!(!words.contains("X-Amz"), "{who} shows a token: {words}");
     }
     assert!(world.log_of_its_database().contains("password authentication failed"));
+}
+
+#[tokio::test]
+async fn a_stop_that_was_not_stored_is_not_confirmed_and_what_is_a_gateways_has_a_keeper_there() {
+    let world = World::builder().on_postgres().set("peers.deadline", "8s").start().await;
+    let ada = world.user("ada");
+    let session = ada.asks_for_a("default").await.id;
+    ada.sees(session, State::Live).await;
+    // As another gateway does that takes it.
+    for sql in [
+        "INSERT INTO gateways (id, instance, name, address, since_ms)
+             VALUES ('another', 'another', 'another', '127.0.0.1:1', 0)",
+        "UPDATE sessions SET gateway = 'another'",
+    ] {
+        world.does_in_its_database(sql).await;
+    }
+    let refused = ada.api().stop(session).await.expect_err("it is another's");
+    let CallError::Refused(refused) = refused else { panic!("{refused}") };
+    assert!(matches!(refused.status, 503 | 504), "{refused:?}");
+    // And gives it back, in a way that this one is not told of.
+    for sql in [
+        "UPDATE sessions SET gateway = (SELECT id FROM gateways WHERE id <> 'another')",
+        "DELETE FROM gateways WHERE id = 'another'",
+    ] {
+        world.does_in_its_database(sql).await;
+    }
+    world.hears_the_gateway_say("it had no keeper").await;
+    ada.sees(session, State::Live).await;
+    world.stop().await;
 }

@@ -158,6 +158,32 @@ async fn a_gateway_that_stood_still_takes_nothing_back_and_leaves() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_alone_has_lost_the_database_hears_so_leaves_and_ends_nothing() {
+    let (world, balancer) = world_of(World::builder().set("limits.severed_deadline", "30s")).await;
+    let to_database = world.cable_to_its_database().await;
+    let port = i64::from(to_database.address().port());
+    let other = world.has_another_gateway_with(&[("store.port", port.into())]).await;
+    balancer.leads_to(other.task_address());
+    let cable = world.cable().await;
+    cable.leads_to(other.address());
+    let mut shell = world.user("ada").through(&cable).opens_a_shell().await;
+    shell.types("ANSWER=$((6 * 7)); echo $ANSWER so far\n").await;
+    shell.shows("42 so far").await;
+    let attached = shell.times_attached();
+    balancer.leads_to(world.task_address());
+    cable.leads_to(world.address());
+    to_database.unplug();
+    other.is_heard_to_say("this gateway was declared dead").await;
+    other.is_seen_to_leave().await;
+    shell.stands_again(attached).await;
+    shell.types("echo $ANSWER after all\n").await;
+    shell.shows("42 after all").await;
+    let tasks = world.aws().tasks_of(&shell.session().to_string()).await;
+    assert!(tasks.len() == 1 && tasks[0].status == "RUNNING", "{tasks:?}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_bridge_that_dials_another_gateway_takes_its_session_there_and_its_clients_follow() {
     let (world, balancer) = world_of(World::builder()).await;
     let other = world.has_another_gateway().await;
@@ -249,6 +275,18 @@ async fn a_stranger_moves_no_session() {
     assert_eq!(shell.runs("echo $((6 * 8))").await, "48");
     assert_eq!(shell.times_attached(), 1);
     assert!(!other.log().contains("taken over"));
+    // Nor does it take others' places: a session has few of them.
+    let path = format!("/internal/task/{}", shell.session());
+    let mut held = Vec::new();
+    stranger.token = None;
+    let refused = loop {
+        match stranger.dials(&path).await {
+            Ok(link) => held.push(link),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((held.len(), refused), (4, TurnedAway::Refused(503)));
+    drop(held);
     // Somebody who has the token, too, is dealt with wherever they call.
     let thief = dials(shell.session());
     let refused = thief.enrols().await.err();
