@@ -35,6 +35,7 @@ pub mod relay;
 pub mod reaper;
 pub mod removal;
 pub mod room;
+pub mod stopping;
 
 pub mod audit;
 pub mod clock;

@@ -15,18 +15,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shellgate_infra::compute::{Compute, ComputeError, Emptying, TaskName};
 use shellgate_infra::volumes::{VolumeError, VolumeKey, VolumeRef, Volumes};
-use shellgate_protocol::SessionId;
-use shellgate_protocol::client_leg::EndReason;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use crate::auth::UserId;
 use crate::config::VolumeKind;
 use crate::core::Core;
-use crate::http::peer::StopHere;
-use crate::peers::call::ask;
-use crate::store::{Kept, StoreError};
-use crate::{audit, clock};
+use crate::store::StoreError;
+use crate::{audit, clock, stopping};
 
 /// Users who are removed at one time; the others wait.
 const AT_ONCE: usize = 4;
@@ -344,30 +340,13 @@ async fn end_sessions(core: &Core, removal: &Removal) -> Result<(), RemovalError
         if Instant::now() >= until {
             return Err(RemovalError::Sessions(left.len()));
         }
-        for Kept { record, gateway } in left {
-            if !told.contains(&record.id) && stop(core, record.id, gateway, removal).await {
-                told.insert(record.id);
+        for id in left.into_iter().map(|kept| kept.record.id) {
+            if !told.contains(&id) && stopping::stop(core, id, &removal.asked_by).await {
+                told.insert(id);
             }
         }
         sleep(LOOK_AGAIN).await;
     }
-}
-
-/// Wishes a session stopped, whichever gateway keeps it; whether that was heard.
-async fn stop(core: &Core, id: SessionId, gateway: Option<String>, removal: &Removal) -> bool {
-    let by = removal.asked_by.clone();
-    if let Some(handle) = core.registry.get(id) {
-        return handle.stop(EndReason::Stopped, Some(by)).await.unwrap_or(false);
-    }
-    // One that is being made, or taken over, has its keeper in a moment.
-    let Some(gateway) = gateway.filter(|gateway| gateway != core.store.gateway()) else {
-        return false;
-    };
-    let wish = StopHere { session: id, by };
-    ask(core, &gateway, "/peer/stop", &wish).await.unwrap_or_else(|error| {
-        tracing::info!(session = %id, gateway, %error, "its gateway was not told to stop it");
-        false
-    })
 }
 
 /// Has a task delete what is in the user's volume, where nothing else can.

@@ -15,9 +15,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::{Deserialize, Serialize};
 use shellgate_protocol::SessionId;
-use shellgate_protocol::client_leg::EndReason;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -26,23 +24,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::elsewhere::{AUTHENTICATED, FORWARDED_FOR};
 use super::view::Live;
 use super::{Connection, client_routes, following, respond};
-use crate::auth::UserId;
 use crate::authority::Authorities;
 use crate::core::Core;
 use crate::session::keeper::Message;
+use crate::stopping::{self, StopHere};
 use crate::transport::{Transport, keep_alive};
 
 /// How long another gateway may take for its handshake, and for a request's headers.
 const STEP: Duration = Duration::from_secs(5);
-
-/// Somebody whose removal another gateway works at has a session here: it is to stop.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct StopHere {
-    /// Which.
-    pub session: SessionId,
-    /// Who wants it.
-    pub by: UserId,
-}
 
 /// Serves the listener until the gateway stops.
 pub async fn serve(core: Arc<Core>, listener: TcpListener, authorities: Arc<Authorities>) {
@@ -156,11 +145,7 @@ async fn taken(State(core): State<Arc<Core>>, Json(id): Json<SessionId>) -> Json
 
 /// Whether it was heard.
 async fn stop(State(core): State<Arc<Core>>, Json(wish): Json<StopHere>) -> Json<bool> {
-    let heard = match core.registry.get(wish.session) {
-        Some(handle) => handle.stop(EndReason::Stopped, Some(wish.by)).await.unwrap_or(false),
-        None => false,
-    };
-    Json(heard)
+    Json(stopping::here(&core, &wish).await)
 }
 
 /// What only their keepers know, of those of these sessions that have one here.

@@ -1,7 +1,7 @@
 //! The API over sessions: ask for one, look at them, stop one, get a ticket. Knows no bytes.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -9,9 +9,8 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use shellgate_protocol::client_leg::{EndReason, Role};
+use shellgate_protocol::client_leg::Role;
 use shellgate_protocol::{Object, SessionId, TerminalSize};
-use tokio::time::{sleep, timeout};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -26,21 +25,16 @@ use crate::auth::ticket::{Ticket, TicketGrant};
 use crate::config::DEFAULT_TEMPLATE;
 use crate::core::Core;
 use crate::refusal::Refusal;
-use crate::registry::Handle;
 use crate::session::keeper::{Keeper, Places};
 use crate::session::{self as domain, Record};
 use crate::store::{Kept, Most, Page, StoreError};
-use crate::{audit, clock};
+use crate::{audit, clock, stopping};
 
 /// Sessions in a page unless the caller says how many.
 const PAGE_DEFAULT: u32 = 50;
 
 /// Sessions in a page at the most.
 const PAGE_MAX: u32 = 200;
-
-/// How long somebody who wants a session stopped waits for its keeper, and between two looks.
-const KEEPER_COMES: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A session that somebody asks for.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -324,34 +318,21 @@ async fn stop(
     if core.stopping.is_cancelled() {
         return Err(Refusal::GoingAway);
     }
-    let handle = match handle {
-        Some(handle) => handle,
-        // It is being made, or its gateway is gone and this one may have it in a moment.
-        None => keeper_of(&core, id).await.ok_or(Refusal::Timeout)?,
+    let heard = stopping::stop(&core, id, &identity.user).await;
+    let found = match core.store.kept(id).await? {
+        Some(kept) => Found::of(&core, kept.record),
+        // It has ended, and its user was removed meanwhile.
+        None => Found { record, handle },
     };
-    let heard = handle.stop(EndReason::Stopped, Some(identity.user.clone())).await;
-    let heard = heard.map_err(|_| Refusal::Timeout)?;
-    let record = handle.view.borrow().record.clone();
-    let shown = Json(view_of(&core, &record, Some(&Live::of(&handle)), operator));
-    match (heard, record.life.state) {
+    let live = found.handle.as_ref().map(Live::of);
+    let shown = Json(view_of(&core, &found.record, live.as_ref(), operator));
+    match (heard, found.record.life.state) {
         (true, _) => Ok((StatusCode::ACCEPTED, shown).into_response()),
         (false, domain::State::Ended) => Ok(shown.into_response()),
         // It leaves with its gateway, and the session stays.
-        (false, _) => Err(Refusal::GoingAway),
+        (false, _) if core.stopping.is_cancelled() => Err(Refusal::GoingAway),
+        (false, _) => Err(Refusal::Timeout),
     }
-}
-
-/// The keeper of a session that has none here yet, if it gets one soon.
-async fn keeper_of(core: &Core, id: SessionId) -> Option<Handle> {
-    let came = async {
-        loop {
-            if let Some(handle) = core.registry.get(id) {
-                return handle;
-            }
-            sleep(LOOK_AGAIN).await;
-        }
-    };
-    timeout(KEEPER_COMES, came).await.ok()
 }
 
 /// Get a ticket for a browser's WebSocket.

@@ -23,6 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Effect, Event, LinkId, Record, State};
 use crate::admission::{SessionPermit, StartPermit, Ticket};
 use crate::auth::UserId;
+use crate::clock;
 use crate::core::Core;
 use crate::http::link::{self, Listening};
 use crate::idle::IdleClock;
@@ -30,12 +31,12 @@ use crate::launcher::{LaunchError, Launched};
 use crate::registry::{Handle, View, Waiting};
 use crate::relay::{Activity, Command, Down, News};
 use crate::websocket::Socket;
-use crate::{audit, clock};
 
 mod clocks;
 mod leaving;
 mod line;
 mod secrets;
+mod storing;
 mod task;
 
 /// Messages that may wait for a keeper.
@@ -455,47 +456,6 @@ impl Keeper {
 
     fn record_mut(&mut self) -> &mut Record {
         Arc::make_mut(&mut self.record)
-    }
-
-    /// Stores the record, however long the store takes: what is not stored is not acted on. `false`
-    /// where it was not, because another gateway keeps the session, or may.
-    async fn save(&mut self) -> bool {
-        loop {
-            match self.core.store.save(&self.record).await {
-                Ok(true) => break,
-                Ok(false) => {
-                    self.is_taken = true;
-                    return false;
-                }
-                Err(error) => {
-                    tracing::error!(session = %self.record.id, %error, "a session was not stored");
-                    if !error.is_retryable() || self.core.stopping.is_cancelled() {
-                        // Where others may have it meanwhile, they go on with what is stored.
-                        if self.core.store.is_shared() {
-                            return false;
-                        }
-                        break;
-                    }
-                }
-            }
-            tokio::time::sleep(STORE_RETRY).await;
-        }
-        let record = self.record.clone();
-        self.view.send_modify(|view| view.record = record);
-        true
-    }
-
-    /// Finds out whether another gateway keeps the session. Where the store can't be asked, whoever
-    /// said so could: it is believed.
-    async fn look_whose_it_is(&mut self) {
-        self.is_taken = match self.core.store.keeper_of(self.record.id).await {
-            Ok(keeper) => keeper.as_deref() != Some(self.core.store.gateway()),
-            Err(_) => true,
-        };
-    }
-
-    async fn note(&mut self, actor: Option<&UserId>, action: &'static str, detail: String) {
-        audit::record(&self.core.store, Some(self.record.id), actor, action, detail).await;
     }
 }
 

@@ -7,10 +7,11 @@ use shellgate_client::session::State;
 use shellgate_cloud::Fault;
 use shellgate_protocol::client_leg::{EndReason, Role};
 use shellgate_protocol::{Dial, SessionId};
+use shellgate_tests::another::Another;
 use shellgate_tests::bridge::{Played, TurnedAway};
 use shellgate_tests::raw::Knock;
 use shellgate_tests::user::from_the_start;
-use shellgate_tests::{Cable, Raw, User, World, WorldBuilder, until, within};
+use shellgate_tests::{Cable, Raw, Shell, User, World, WorldBuilder, until, within};
 
 /// A page that may ask for tickets.
 const ORIGIN: &str = "https://shell.example";
@@ -21,6 +22,21 @@ async fn world_of(builder: WorldBuilder) -> (World, Cable) {
     let world = builder.start().await;
     balancer.leads_to(world.task_address());
     (world, balancer)
+}
+
+/// Ada's shell, whose bridge and whose client are both at another gateway, by a cable.
+async fn shell_at(other: &Another, world: &World, balancer: &Cable) -> (Cable, Shell) {
+    balancer.leads_to(other.task_address());
+    let cable = world.cable().await;
+    cable.leads_to(other.address());
+    let shell = world.user("ada").through(&cable).opens_a_shell().await;
+    (cable, shell)
+}
+
+/// From now on clients and bridges come to the world's own gateway.
+fn all_lead_to(world: &World, balancer: &Cable, cable: &Cable) {
+    balancer.leads_to(world.task_address());
+    cable.leads_to(world.address());
 }
 
 async fn attached(user: &User) -> bool {
@@ -76,19 +92,14 @@ async fn whichever_gateway_a_client_comes_to_it_is_at_its_session() {
 async fn a_deployment_costs_nobody_a_byte_and_types_nothing_twice() {
     let (world, balancer) = world_of(World::builder()).await;
     let old = world.has_another_gateway().await;
-    balancer.leads_to(old.task_address());
-    let cable = world.cable().await;
-    cable.leads_to(old.address());
-    let ada = world.user("ada").through(&cable);
-    let mut shell = ada.opens_a_shell().await;
+    let (cable, mut shell) = shell_at(&old, &world, &balancer).await;
     shell
         .types("for i in $(seq 1 400); do echo line $i; sleep 0.01; done; echo all $((2 * 200))\n")
         .await;
     shell.shows("line 40\r\n").await;
     let attached = shell.times_attached();
     // New connections go to the new gateway; the old one is told to leave.
-    balancer.leads_to(world.task_address());
-    cable.leads_to(world.address());
+    all_lead_to(&world, &balancer, &cable);
     old.is_stopped().await;
     shell.stands_again(attached).await;
     shell.types("echo typed $((6 * 7))\n").await;
@@ -132,17 +143,13 @@ async fn a_start_whose_gateway_leaves_or_dies_is_gone_on_with_by_another_and_com
 async fn a_gateway_that_stood_still_takes_nothing_back_and_leaves() {
     let (world, balancer) = world_of(World::builder()).await;
     let other = world.has_another_gateway().await;
-    balancer.leads_to(other.task_address());
-    let cable = world.cable().await;
-    cable.leads_to(other.address());
-    let mut shell = world.user("ada").through(&cable).opens_a_shell().await;
+    let (cable, mut shell) = shell_at(&other, &world, &balancer).await;
     shell.types("ANSWER=$((6 * 7)); echo $ANSWER so far\n").await;
     shell.shows("42 so far").await;
     let attached = shell.times_attached();
     other.stands_still();
     world.hears_the_gateway_say("a gateway is declared dead").await;
-    balancer.leads_to(world.task_address());
-    cable.leads_to(world.address());
+    all_lead_to(&world, &balancer, &cable);
     balancer.cut();
     cable.cut();
     shell.stands_again(attached).await;
@@ -163,15 +170,11 @@ async fn a_gateway_that_alone_has_lost_the_database_hears_so_leaves_and_ends_not
     let to_database = world.cable_to_its_database().await;
     let port = i64::from(to_database.address().port());
     let other = world.has_another_gateway_with(&[("store.port", port.into())]).await;
-    balancer.leads_to(other.task_address());
-    let cable = world.cable().await;
-    cable.leads_to(other.address());
-    let mut shell = world.user("ada").through(&cable).opens_a_shell().await;
+    let (cable, mut shell) = shell_at(&other, &world, &balancer).await;
     shell.types("ANSWER=$((6 * 7)); echo $ANSWER so far\n").await;
     shell.shows("42 so far").await;
     let attached = shell.times_attached();
-    balancer.leads_to(world.task_address());
-    cable.leads_to(world.address());
+    all_lead_to(&world, &balancer, &cable);
     to_database.unplug();
     other.is_heard_to_say("this gateway was declared dead").await;
     other.is_seen_to_leave().await;
