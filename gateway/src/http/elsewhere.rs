@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use http_body_util::BodyExt;
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use shellgate_protocol::SessionId;
 use tokio::time::{sleep, timeout};
 
-use super::Connection;
+use super::{Connection, events};
 use crate::admission::DialPermit;
 use crate::auth::bearer;
 use crate::auth::ticket::{Offer, offered};
@@ -48,6 +48,11 @@ pub fn anywhere(core: &Arc<Core>, routes: Router) -> Router {
 }
 
 async fn pass_on(State(core): State<Arc<Core>>, request: Request, next: Next) -> Response {
+    if !core.store.is_shared() {
+        return next.run(request).await;
+    }
+    let path = request.uri().path();
+    let followed = path.strip_suffix("/events").and_then(about).map(|id| (id, Head::of(&request)));
     // The gateway that keeps a session is asked for only where there are others to keep it.
     let call = match about(request.uri().path()) {
         Some(id) if core.peers.has_others() && core.registry.get(id).is_none() => {
@@ -56,9 +61,46 @@ async fn pass_on(State(core): State<Arc<Core>>, request: Request, next: Next) ->
         }
         Some(_) | None => None,
     };
-    match call {
+    let answer = match call {
         Some((call, descriptor)) => Box::pin(relay(&core, call, descriptor, request)).await,
-        None => next.run(request).await,
+        None => next.clone().run(request).await,
+    };
+    match followed {
+        Some((id, head)) if answer.status() == StatusCode::OK => {
+            let feed = events::Feed { core, id, head, here: next };
+            answer.map(|body| feed.follow(body))
+        }
+        Some(_) | None => answer,
+    }
+}
+
+/// A request without its body, to be made again.
+pub(super) struct Head {
+    uri: Uri,
+    pub headers: HeaderMap,
+    /// What its route made of its path, and its connection.
+    extensions: Extensions,
+}
+
+impl Head {
+    fn of(request: &Request) -> Self {
+        Self {
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+            extensions: request.extensions().clone(),
+        }
+    }
+
+    pub fn connection(&self) -> Option<Connection> {
+        self.extensions.get().cloned()
+    }
+
+    pub fn again(&self) -> Request {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        *request.extensions_mut() = self.extensions.clone();
+        request
     }
 }
 
@@ -71,7 +113,7 @@ fn about(path: &str) -> Option<SessionId> {
 }
 
 /// A connection to the gateway that keeps a session, where it is another one that can be reached.
-async fn keeper(
+pub(super) async fn keeper(
     core: &Core,
     id: SessionId,
     headers: &HeaderMap,
@@ -113,7 +155,8 @@ async fn is_credible(core: &Core, headers: &HeaderMap, connection: Option<Connec
     }
 }
 
-async fn relay(
+/// Passes a request on, and the answer back.
+pub(super) async fn relay(
     core: &Arc<Core>,
     call: Call,
     descriptor: DialPermit,

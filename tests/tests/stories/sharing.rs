@@ -194,22 +194,28 @@ async fn a_bridge_that_dials_another_gateway_takes_its_session_there_and_its_cli
     let session = ada.asks_for_a("default").await.id;
     let mut shell = ada.comes_to(session);
     assert_eq!(shell.runs("echo $((6 * 7))").await, "42");
-    for (round, to) in [other.task_address(), world.task_address()].into_iter().enumerate() {
-        let attached = shell.times_attached();
-        balancer.leads_to(to);
-        balancer.cut();
-        shell.stands_again(attached).await;
-        assert_eq!(
-            shell.runs(&format!("echo $((100 + {round}))")).await,
-            format!("{}", 100 + round)
-        );
-    }
-    assert!(other.log().contains("taken over: its bridge calls here"));
-    assert!(other.log().contains("another gateway keeps it"));
-    // It lets nobody in for it any more, and passes them on.
-    let options = AttachOptions { takeover: true, ..from_the_start(Role::Driver) };
-    let mut again = other.has(&ada).comes_with(session, options);
-    again.shows("101").await;
+    // Who follows its events follows it, too.
+    let (followed, ()) = tokio::join!(ada.sees_the_end_of(session), async {
+        for (round, to) in [other.task_address(), world.task_address()].into_iter().enumerate() {
+            let attached = shell.times_attached();
+            balancer.leads_to(to);
+            balancer.cut();
+            shell.stands_again(attached).await;
+            assert_eq!(
+                shell.runs(&format!("echo $((100 + {round}))")).await,
+                format!("{}", 100 + round)
+            );
+        }
+        assert!(other.log().contains("taken over: its bridge calls here"));
+        assert!(other.log().contains("another gateway keeps it"));
+        // It lets nobody in for it any more, and passes them on.
+        let options = AttachOptions { takeover: true, ..from_the_start(Role::Driver) };
+        let mut again = other.has(&ada).comes_with(session, options);
+        again.shows("101").await;
+        again.types("exit 7\n").await;
+        assert_eq!(again.exits().await.code, Some(7));
+    });
+    assert_eq!(followed.ended.and_then(|ended| ended.code), Some(7));
     other.is_stopped().await;
     world.stop().await;
 }
