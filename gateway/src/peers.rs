@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
+use shellgate_infra::compute::Compute;
+
 use crate::config::Config;
 use crate::core::Core;
 use crate::peers::call::Teller;
@@ -269,10 +271,17 @@ async fn sign(
     Ok(true)
 }
 
-/// Takes again and again what is nobody's, and lets go of what is another's, until the gateway stops.
+/// Takes again and again what is nobody's, lets go of what is another's, and takes no more than its part of
+/// what all have together, until the gateway stops.
 pub async fn keep(core: Arc<Core>) {
     let mut unkept = HashSet::new();
+    let mut among = 1;
     loop {
+        let all = u32::try_from(core.peers.others()).unwrap_or(u32::MAX).saturating_add(1);
+        if std::mem::replace(&mut among, all) != all {
+            core.starts.share(all);
+            core.compute.share(all);
+        }
         if let Err(error) = reaper::compare_keepers(&core, &mut unkept).await {
             tracing::warn!(%error, "the keepers here are not compared with the store");
         }

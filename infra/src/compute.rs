@@ -305,6 +305,9 @@ pub trait Compute: Send + Sync {
     /// [need it](crate::volumes::VolumeRef::needs_emptying).
     fn empty(&self, what: &Emptying) -> impl Future<Output = Result<(), ComputeError>> + Send;
 
+    /// So many gateways share what this provider's account allows, this one being one of them.
+    fn share(&self, among: u32);
+
     /// Forgets what is kept about a task that is gone (its record, its log). Succeeds where there
     /// is nothing.
     fn forget(&self, name: &TaskName) -> impl Future<Output = Result<(), ComputeError>> + Send;

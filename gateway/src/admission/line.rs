@@ -52,6 +52,12 @@ impl Line {
         }
     }
 
+    /// From now on there are so many turns at one time. Whoever has one keeps it.
+    pub fn set_turns(&mut self, turns: usize) {
+        self.turns = turns.max(1);
+        self.fill();
+    }
+
     /// Joins the line; `None` where it is full. Whoever finds a turn free has it at once.
     pub fn enter(&mut self, user: &str) -> Option<Number> {
         // A free turn means that nobody waits.

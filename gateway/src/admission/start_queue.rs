@@ -29,6 +29,7 @@ pub enum Place {
 /// The queue. Cheap to clone; all clones are the same queue.
 #[derive(Clone)]
 pub struct StartQueue {
+    parallel_starts: u32,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -52,7 +53,15 @@ impl StartQueue {
     #[must_use]
     pub fn new(parallel_starts: u32, places: u32) -> Self {
         let line = Line::new(parallel_starts as usize, places as usize);
-        Self { inner: Arc::new(Mutex::new(Inner { line, places: HashMap::new() })) }
+        let inner = Arc::new(Mutex::new(Inner { line, places: HashMap::new() }));
+        Self { parallel_starts, inner }
+    }
+
+    /// So many gateways share the starts at one time, this one being one of them.
+    pub fn share(&self, among: u32) {
+        let mut inner = lock(&self.inner);
+        inner.line.set_turns((self.parallel_starts / among.max(1)) as usize);
+        inner.tell();
     }
 
     /// Joins the queue.
@@ -190,6 +199,27 @@ mod tests {
         drop(tickets);
         assert_eq!(last.moved().await, Place::Turn);
         assert_eq!(queue.counts(), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn gateways_share_the_starts_at_one_time() {
+        let queue = StartQueue::new(4, 10);
+        let tickets: Vec<_> = (0..6).map(|_| queue.enter("ada").unwrap()).collect();
+        assert_eq!(queue.counts(), (2, 4));
+        queue.share(2);
+        assert_eq!(queue.counts(), (2, 4), "whoever has a turn keeps it");
+        let mut tickets = tickets.into_iter();
+        tickets.next();
+        tickets.next();
+        assert_eq!(queue.counts(), (2, 2));
+        tickets.next();
+        assert_eq!(queue.counts(), (1, 2));
+        queue.share(1);
+        assert_eq!(queue.counts(), (0, 3));
+        queue.share(100);
+        drop(tickets);
+        let mut last = queue.enter("bob").unwrap();
+        assert_eq!(last.moved().await, Place::Turn);
     }
 
     #[test]

@@ -54,6 +54,10 @@ impl Compute for AnyCompute {
         each!(self, of => of.empty(what).await)
     }
 
+    fn share(&self, among: u32) {
+        each!(self, of => of.share(among));
+    }
+
     async fn forget(&self, name: &TaskName) -> Result<(), ComputeError> {
         each!(self, of => of.forget(name).await)
     }

@@ -210,6 +210,10 @@ impl Compute for Ecs {
         }
     }
 
+    fn share(&self, among: u32) {
+        self.0.calls.share(among);
+    }
+
     async fn forget(&self, _: &TaskName) -> Result<(), ComputeError> {
         Ok(())
     }

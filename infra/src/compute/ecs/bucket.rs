@@ -18,6 +18,8 @@ const WAITING_MAX: usize = 20_000;
 /// where a count of tokens would be a fraction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Allowance {
+    /// Between two tokens, where all are this bucket's.
+    alone: Duration,
     /// Between two tokens.
     interval: Duration,
     burst: u32,
@@ -27,7 +29,15 @@ struct Allowance {
 impl Allowance {
     fn new(rate: Rate) -> Self {
         let interval = Duration::from_secs(1) / rate.per_second.max(1);
-        Self { interval, burst: rate.burst.max(1), full_at: Duration::ZERO }
+        Self { alone: interval, interval, burst: rate.burst.max(1), full_at: Duration::ZERO }
+    }
+
+    /// So many draw on what AWS allows, this bucket being one of them. What is missing stays missing.
+    fn share(&mut self, now: Duration, among: u32) {
+        let interval = self.alone * among.max(1);
+        let missing = self.full_at.saturating_sub(now);
+        self.full_at = now + missing.mul_f64(interval.as_secs_f64() / self.interval.as_secs_f64());
+        self.interval = interval;
     }
 
     /// Takes a token, where so many others are left; else says how long until it may be so.
@@ -88,6 +98,12 @@ impl Bucket {
     pub(super) async fn take_spare(&self) {
         let half = self.lock().burst / 2;
         self.wait(half).await;
+    }
+
+    /// So many share what AWS allows, this bucket being one of them.
+    pub(super) fn share(&self, among: u32) {
+        let now = self.origin.elapsed();
+        self.lock().share(now, among);
     }
 
     /// AWS says that there was no token.

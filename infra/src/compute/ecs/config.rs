@@ -60,8 +60,8 @@ pub struct Rate {
 }
 
 /// How much ECS is asked, by what AWS counts together. All gateways of an account and region share
-/// what AWS allows; one that is told that it is too much waits and tries again, so these need not be
-/// divided between them.
+/// what AWS allows: each draws its part, and one that is told that it is too much waits and tries
+/// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
     /// `RunTask`. Fargate's bucket for launches (100, refilled with 20 a second) is never the
