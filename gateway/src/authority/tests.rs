@@ -48,8 +48,17 @@ fn trusts(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
+    shake_hands(&Arc::new(config), name, gateway)
+}
+
+/// Whether two come to trust each other, as far as each of them wants to.
+fn shake_hands(
+    task: &Arc<ClientConfig>,
+    name: &str,
+    gateway: &Arc<ServerConfig>,
+) -> Result<(), rustls::Error> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut task = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut task = ClientConnection::new(task.clone(), name).unwrap();
     let mut gateway = ServerConnection::new(gateway.clone()).unwrap();
     while task.is_handshaking() || gateway.is_handshaking() {
         let mut sent = Vec::new();
@@ -243,6 +252,40 @@ async fn an_authority_is_replaced_by_another_while_tasks_of_both_times_call() {
     authorities.look(now).await;
     assert_eq!(authorities.pem(), new);
     assert!(trusted(&both) && trusted(&new));
+}
+
+#[tokio::test]
+async fn gateways_know_each_other_while_one_authority_replaces_another() {
+    let now = SystemTime::now();
+    let ((old, old_key), (new, new_key)) = (made(now).unwrap(), made(now).unwrap());
+    let both = format!("{old}{new}");
+    let gateway = async |certificates: &str, key: &str| {
+        let parameters = Parameters::default();
+        parameters.put("/authority", certificates);
+        parameters.put("/authority-key", key);
+        Authorities::load(&tasks(), parameters.kept()).await.unwrap()
+    };
+    // In the order of the steps; two that follow each other run side by side.
+    let steps = [
+        gateway(&old, &old_key).await,
+        gateway(&both, &old_key).await,
+        gateway(&both, &new_key).await,
+        gateway(&new, &new_key).await,
+    ];
+    let know = |caller: &Authorities, called: &Authorities| {
+        let (client, server) = (caller.peer_client().unwrap(), called.peer_server().unwrap());
+        shake_hands(&client, PEER, &server).is_ok()
+    };
+    for pair in steps.windows(2) {
+        assert!(know(&pair[0], &pair[1]) && know(&pair[1], &pair[0]));
+    }
+    assert!(!know(&steps[0], &steps[3]) && !know(&steps[3], &steps[0]));
+    // A task has the certificates, and nothing to show; nor is it the tasks' listener that is called.
+    let (stranger, stranger_key) = made(now).unwrap();
+    let stranger = gateway(&stranger, &stranger_key).await;
+    assert!(!know(&stranger, &steps[1]) && !know(&steps[1], &stranger));
+    assert!(trusts(&both, PEER, now, &steps[1].peer_server().unwrap()).is_err());
+    assert_eq!(trusts(&both, HOST, now, &steps[1].tls().unwrap()), Ok(()));
 }
 
 #[tokio::test]

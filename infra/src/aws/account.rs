@@ -111,7 +111,7 @@ where
     R: fmt::Debug,
     SdkError<E, R>: RequestId,
 {
-    let span = tracing::debug_span!("aws", action, request = tracing::field::Empty);
+    let span = tracing::info_span!("aws", action, request = tracing::field::Empty);
     let answer = call.instrument(span.clone()).await;
     let id = match &answer {
         Ok(answer) => answer.request_id(),

@@ -1,5 +1,6 @@
 //! A gateway whose tasks, files and secrets are on AWS, and what goes wrong there.
 
+use shellgate_client::api::NewSession;
 use shellgate_client::removal::RemovalState;
 use shellgate_client::session::Session;
 use shellgate_cloud::{Fault, Stop};
@@ -19,7 +20,7 @@ async fn a_start_that_is_cut_off_at_any_step_comes_to_one_task() {
         ("ecs:RunTask", Fault::Stall),
         ("ecs:RunTask", Fault::StallAnswer),
     ];
-    let mut world = World::builder().on_aws().start().await;
+    let mut world = World::builder().on_aws().set("limits.sessions_per_user", 1).start().await;
     for (number, (action, fault)) in steps.into_iter().enumerate() {
         // Somebody new each time, who has neither a home nor a task definition yet.
         let user = world.user(&format!("user-{number}"));
@@ -34,6 +35,14 @@ async fn a_start_that_is_cut_off_at_any_step_comes_to_one_task() {
         assert_eq!(shell.runs("echo $((6 * 7))").await, "42");
         let tasks = world.aws().tasks_of(&session.to_string()).await;
         assert_eq!(tasks.len(), 1, "cut off in {action}");
+        // Its place is its user's again, and there is one.
+        shell.types("exit\n").await;
+        shell.exits().await;
+        user.sees_the_end_of(session).await;
+        let next = user.asks_for_a("default").await.id;
+        let refused = user.is_refused(&NewSession::default()).await;
+        assert_eq!(refused.code, "too_many_sessions", "cut off in {action}");
+        user.stops(next).await;
     }
     world.stop().await;
 }
