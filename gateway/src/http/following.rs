@@ -26,6 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::attach::{LARGEST_READ, dialect_of};
 use super::elsewhere::bare;
 use super::{Connection, waiting};
+use crate::admission::DialPermit;
 use crate::auth::UserId;
 use crate::core::Core;
 use crate::peers::call::{Call, CallError};
@@ -43,6 +44,9 @@ const HOPS_MAX: u8 = 2;
 
 /// How long one direction may go on after the other has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A year: no token holds for longer, whatever a gateway says.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// The largest messages of any client.
 const LARGEST: Largest = {
@@ -91,7 +95,7 @@ pub async fn follow(core: Arc<Core>, id: SessionId, attach: Attach, arrival: Arr
             there(&core, &follower).await
         };
         match there.await {
-            Ok(peer) => return pass(&core, arrival, peer).await,
+            Ok((peer, descriptor)) => return pass(&core, arrival, peer, descriptor).await,
             Err(error) => tracing::debug!(session = %id, %error, "it can't be followed yet"),
         }
         if Instant::now() >= until || core.stopping.is_cancelled() {
@@ -104,10 +108,12 @@ pub async fn follow(core: Arc<Core>, id: SessionId, attach: Attach, arrival: Arr
 }
 
 /// A WebSocket to the gateway that keeps the session, where this client waits for it.
-async fn there(core: &Core, follower: &Follower) -> Result<Socket, CallError> {
+async fn there(core: &Core, follower: &Follower) -> Result<(Socket, DialPermit), CallError> {
     let wrong = |why: &dyn std::fmt::Display| CallError::Answer(why.to_string());
     let keeper = core.store.keeper_of(follower.session).await?;
     let keeper = keeper.filter(|keeper| keeper != core.store.gateway()).ok_or(CallError::Gone)?;
+    let full = |_| CallError::Answer("no descriptor is left".into());
+    let descriptor = core.admission.take_dial().map_err(full)?;
     let follower = serde_json::to_string(follower).map_err(|error| wrong(&error))?;
     let mut request = Request::get("/peer/follow")
         .header(header::HOST, crate::authority::PEER)
@@ -127,15 +133,15 @@ async fn there(core: &Core, follower: &Follower) -> Result<Socket, CallError> {
         let (transport, read) = bare(upgraded).ok_or(CallError::Gone)?;
         let mut socket = open(transport, read, Role::Client, LARGEST).await;
         socket.send(Message::text(follower)).await.map_err(|error| wrong(&error))?;
-        Ok(socket)
+        Ok((socket, descriptor))
     };
     timeout(PATIENCE, asking).await.map_err(|_| CallError::Late(PATIENCE))?
 }
 
 /// Carries messages both ways until either side has ended.
-async fn pass(core: &Core, arrival: Arrival, peer: Socket) {
+async fn pass(core: &Core, arrival: Arrival, peer: Socket, descriptor: DialPermit) {
     // Held until the client is gone.
-    let _held = (arrival.permit, core.peers.pass());
+    let _held = (arrival.permit, descriptor, core.peers.pass());
     let (to_client, from_client) = arrival.socket.split();
     let (to_peer, from_peer) = peer.split();
     let (heard, last_heard) = watch::channel(Instant::now());
@@ -269,7 +275,7 @@ async fn enter(core: Arc<Core>, connection: Connection, socket: Socket, follower
         socket,
         dialect: if framed { Dialect::V1 } else { dialect_of(mode, window) },
         window,
-        authentic_until: Instant::now() + Duration::from_millis(authentic_ms),
+        authentic_until: Instant::now() + Duration::from_millis(authentic_ms).min(LONGEST),
         permit: Box::new((permit, connection.permit)),
         hops,
     };
