@@ -78,7 +78,7 @@ pub async fn compare_keepers(
     for (id, handle) in keepers.into_iter().filter(|(id, _)| !ours.contains(id)) {
         tracing::debug!(session = %id, "it may be another gateway's");
         // One that is too busy is told with the next round.
-        let _ = handle.keeper.try_send(Message::Taken);
+        let _ = handle.keeper.clone().try_send(Message::Taken);
     }
     let without = ours.into_iter().filter(|id| core.registry.get(*id).is_none());
     let before = std::mem::replace(unkept, without.collect());

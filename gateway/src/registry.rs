@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
 use futures_channel::mpsc;
+use futures_util::SinkExt;
 use shellgate_protocol::SessionId;
 use shellgate_protocol::client_leg::{EndReason, Phase};
 use tokio::sync::{oneshot, watch};
@@ -14,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use crate::auth::UserId;
 use crate::relay::{Activity, Command};
 use crate::session::Record;
-use crate::session::keeper::Message;
+use crate::session::keeper::{Mailbox, Message};
 
 /// How long a session's keeper may take to hear a wish to stop and to store what comes of it.
 const ACCEPT_STOP: Duration = Duration::from_secs(5);
@@ -47,7 +48,7 @@ pub struct Waiting {
 #[derive(Debug, Clone)]
 pub struct Handle {
     /// Its keeper's mailbox.
-    pub keeper: tokio::sync::mpsc::Sender<Message>,
+    pub keeper: Mailbox,
     /// What everybody may see.
     pub view: watch::Receiver<View>,
     /// What its relay shows.
@@ -64,7 +65,7 @@ impl Handle {
         let (seen, is_seen) = oneshot::channel();
         let message = Message::Stop { reason, actor, seen };
         let heard = async {
-            let _ = self.keeper.send(message).await;
+            let _ = self.keeper.clone().send(message).await;
             is_seen.await.is_ok()
         };
         timeout(ACCEPT_STOP, heard).await

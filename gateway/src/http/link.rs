@@ -26,7 +26,7 @@ use shellgate_protocol::limits::{CONTROL_LARGE_MAX, FIRST_MESSAGE_SECONDS, OUTPU
 use shellgate_protocol::{
     CloseCode, FromBridge, INTERNAL_TOKEN_HEADER, LINK_SUBPROTOCOL, Object, SessionId, ToBridge,
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message as WsMessage;
 use tokio_util::task::AbortOnDropHandle;
@@ -39,7 +39,7 @@ use crate::auth::enrolment::{fresh_nonce, verify_proof};
 use crate::core::{Core, Way};
 use crate::registry::{Handle, View};
 use crate::relay::Budget;
-use crate::session::keeper::{Message, Turned};
+use crate::session::keeper::{Mailbox, Message, Turned};
 use crate::session::{LinkId, State};
 use crate::transport::Transport;
 use crate::websocket::{Largest, Socket, Upgrade, close_frame};
@@ -95,7 +95,7 @@ struct Door {
     /// Whose session it is, as their things are named.
     user_key: String,
     /// Its keeper, where this gateway keeps it.
-    keeper: Option<mpsc::Sender<Message>>,
+    keeper: Option<Mailbox>,
     view: watch::Receiver<View>,
     /// Where its task calls from, over a network.
     home: Home,
@@ -186,7 +186,7 @@ impl Door {
     fn new(
         core: Arc<Core>,
         id: SessionId,
-        keeper: Option<mpsc::Sender<Message>>,
+        keeper: Option<Mailbox>,
         view: watch::Receiver<View>,
     ) -> Self {
         let user_key = view.borrow().record.owner.key();
@@ -262,7 +262,7 @@ impl Door {
                     Ok(Err(_)) | Err(_) => return,
                 }
                 let linked = Message::Linked { link, socket: Box::new(socket) };
-                let _ = keeper.send(linked).await;
+                let _ = keeper.clone().send(linked).await;
             }
             Ok(Err(turned)) => {
                 tracing::info!(session = %self.id, why = %turned.1, "a bridge was turned away");
@@ -282,7 +282,7 @@ impl Door {
         socket: &mut Socket,
         caller: &Caller,
         token: bool,
-    ) -> Result<(LinkId, String, mpsc::Sender<Message>), (CloseCode, String)> {
+    ) -> Result<(LinkId, String, Mailbox), (CloseCode, String)> {
         let bad = |what: &str| (CloseCode::BadRequest, what.to_owned());
         let FromBridge::Hello { key, nonce, launch, dial, .. } = receive(socket).await? else {
             return Err(bad("expected hello"));
@@ -312,7 +312,7 @@ impl Door {
         };
         let (answer, answered) = oneshot::channel();
         let proved = Message::Proved { link, key, token, answer };
-        keeper.send(proved).await.map_err(|_| self.no_keeper())?;
+        keeper.clone().send(proved).await.map_err(|_| self.no_keeper())?;
         let welcome = answered.await.map_err(|_| self.no_keeper())?.map_err(refused)?;
         Ok((link, welcome, keeper))
     }

@@ -138,7 +138,7 @@ async fn dead(State(core): State<Arc<Core>>, Json(gateway): Json<String>) -> Jso
 async fn taken(State(core): State<Arc<Core>>, Json(id): Json<SessionId>) -> Json<()> {
     if let Some(handle) = core.registry.get(id) {
         // One that is too busy finds out with the next that it stores.
-        let _ = handle.keeper.try_send(Message::Taken);
+        let _ = handle.keeper.clone().try_send(Message::Taken);
     }
     Json(())
 }

@@ -39,7 +39,8 @@ mod secrets;
 mod storing;
 mod task;
 
-/// Messages that may wait for a keeper.
+/// Messages that may wait for a keeper, besides one of each who sends: a bridge has few dials at a time,
+/// and whoever wants a stop has a connection and waits.
 const MAILBOX: usize = 32;
 
 /// News that may wait for a keeper.
@@ -64,6 +65,10 @@ const RETRY: Duration = Duration::from_millis(1500);
 
 /// How long a store that fails is given before a keeper tries again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// A keeper's mailbox. Tokio's channel would hold to its bound whoever sends, and costs each session half
+/// a KiB more.
+pub type Mailbox = mpsc::Sender<Message>;
 
 /// What others may ask of a keeper.
 #[derive(Debug)]
@@ -132,7 +137,7 @@ pub struct Keeper {
     record: Arc<Record>,
     view: Arc<watch::Sender<View>>,
     activity: Arc<Activity>,
-    inbox: tokio::sync::mpsc::Receiver<Message>,
+    inbox: mpsc::Receiver<Message>,
     launch: Option<AbortOnDropHandle<Result<Launched, LaunchError>>>,
     /// Cancelled once nobody wants the session's task any more.
     unwanted: CancellationToken,
@@ -185,7 +190,7 @@ impl Keeper {
     /// Takes charge of a session: a new one, or one that another gateway has left, whose task may run.
     /// Returns how to reach its keeper, which is another one where it had one already.
     pub fn take_charge(core: &Arc<Core>, record: Record, places: Places) -> Handle {
-        let (messages, inbox) = tokio::sync::mpsc::channel(MAILBOX);
+        let (messages, inbox) = mpsc::channel(MAILBOX);
         let activity = Arc::new(Activity::default());
         let record = Arc::new(record);
         let view = View { record: record.clone(), waiting: None, relay: None };
@@ -303,7 +308,7 @@ impl Keeper {
             news = async { match news { Some(news) => news.next().await, None => pending().await } } => {
                 Woken::News(news)
             }
-            message = self.inbox.recv() => Woken::Message(message),
+            message = self.inbox.next() => Woken::Message(message),
             end = when_there(&mut self.gone) => Woken::Gone(end),
             launched = when_there(&mut self.launch) => {
                 Woken::Launched(joined(launched))

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use shellgate_protocol::SessionId;
 use shellgate_protocol::enrolment::Bytes32;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::Door;
 use crate::core::Core;
 use crate::peers::call::ask;
 use crate::registry::View;
-use crate::session::keeper::{Keeper, Message, Turned};
+use crate::session::keeper::{Keeper, Mailbox, Turned};
 use crate::session::{LinkId, State};
 use crate::store::StoreError;
 
@@ -46,7 +46,7 @@ impl Door {
         link: LinkId,
         key: &Bytes32,
         token: bool,
-    ) -> Result<mpsc::Sender<Message>, Turned> {
+    ) -> Result<Mailbox, Turned> {
         let record = self.view.borrow().record.clone();
         let is_another = record.pinned_key.is_some_and(|pinned| pinned != *key);
         match record.pinned_key {
