@@ -218,7 +218,7 @@ section! {
         /// `PREFIX/users/USER/NAME` is one user's.
         prefix: String = "/shellgate".into();
         /// How old what was read may be, and how often a running session's secrets are looked at: a new
-        /// version reaches it within this time.
+        /// version reaches it within twice this time.
         max_age: Period = Period::mins(1), in Period::secs(1)..=Period::hours(1);
         /// How long a running session keeps the value that a new version replaced, as the file
         /// `NAME.previous` beside it. "0s" keeps none.
@@ -232,17 +232,17 @@ section! {
     pub struct Limits {
         /// Sessions of one user that have not ended.
         sessions_per_user: u32 = 5, in 1..=100_000;
-        /// Sessions of all users that have not ended.
+        /// Sessions of all users that have not ended, whichever gateway keeps them.
         sessions: u32 = 500, in 1..=1_000_000;
-        /// Starts of one user in a minute. A start that fails does not count.
+        /// Starts of one user in a minute, at one gateway. A start that fails does not count.
         starts_per_minute_per_user: u32 = 10, in 1..=100_000;
         /// Clients attached to one session, its driver included.
         attachments_per_session: u32 = 16, in 1..=1_000;
         /// Descriptors that connections leave free, for the database, logs and sandboxes.
         descriptor_reserve: u32 = 128, in 16..=100_000;
-        /// Sessions that may wait for their turn to be started.
+        /// Sessions that may wait at one gateway for their turn to be started.
         start_queue: u32 = 200, in 1..=10_000;
-        /// Sessions that are started at one time.
+        /// Sessions that are started at one time, of all gateways together.
         parallel_starts: u32 = 4, in 1..=1_000;
         /// The largest window of output that a client is granted.
         window: ByteSize = ByteSize::bytes(WINDOW_MAX as u64),
