@@ -57,7 +57,7 @@ COPY --from=gateway-root /gateway /
 ENV PATH=/usr/local/bin
 USER 900:900
 VOLUME ["/var/lib/shellgate"]
-# Clients; operators (no authentication: publish it to nobody else); tasks.
-EXPOSE 7800 7801 7802
+# Clients; operators (no authentication: publish it to nobody else); tasks; other gateways, and nobody else.
+EXPOSE 7800 7801 7802 7803
 ENTRYPOINT ["/usr/local/bin/shellgate-gateway"]
 CMD ["serve", "--config", "/etc/shellgate/gateway.toml"]

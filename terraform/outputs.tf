@@ -207,17 +207,17 @@ output "secrets__prefix" {
 }
 
 output "limits__sessions" {
-  description = "Sessions of all users that one gateway keeps and that have not ended."
+  description = "Sessions of all users that have not ended, all gateways together."
   value       = local.settings.limits__sessions
 }
 
 output "limits__parallel_starts" {
-  description = "Sessions that a gateway starts at one time."
+  description = "Sessions that are started at one time, all gateways together."
   value       = local.settings.limits__parallel_starts
 }
 
 output "limits__start_queue" {
-  description = "Sessions that may wait for their turn at one."
+  description = "Sessions that may wait for their turn at one gateway."
   value       = local.settings.limits__start_queue
 }
 

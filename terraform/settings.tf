@@ -58,8 +58,8 @@ locals {
 
   # Those that are other here than on one machine.
   usual_settings = {
-    # A start is some calls to AWS, which takes 20 a second of the account. Each gateway keeps to that by itself, and
-    # several that ask for more together are told to wait. So many under way keep it busy, and a storm is a line.
+    # A start is some calls to AWS, which takes 20 a second of the account. So many under way, of all gateways together,
+    # keep it busy, and a storm is a line.
     limits__parallel_starts = 64
     limits__start_queue     = 2000
     # A task on Fargate takes some half a minute, most of it to fetch its image, and longer when many start at once.
