@@ -17,7 +17,8 @@ fn on_aws() {
 #[tokio::test]
 async fn another_users_files_and_processes_are_absent() {
     let world = World::start().await;
-    let mut ada = world.user("ada").opens_a_shell().await;
+    // No name that an id in hexadecimal may have in it.
+    let mut ada = world.user("lovelace").opens_a_shell().await;
     let mut eve = world.user("eve").opens_a_shell().await;
     assert_eq!(
         ada.runs("echo private >~/diary; echo also >/tmp/note; cat ~/diary").await,
@@ -31,7 +32,7 @@ async fn another_users_files_and_processes_are_absent() {
         "0"
     );
     // Whose home it is on the machine is nobody's business either.
-    assert_eq!(eve.runs("grep -c ada /proc/self/mountinfo").await, "0");
+    assert_eq!(eve.runs("grep -c lovelace /proc/self/mountinfo").await, "0");
     world.stop().await;
 }
 
