@@ -249,7 +249,10 @@ async fn enter(core: Arc<Core>, found: Found, attach: Attach, arrival: Arrival) 
             waiting::see_off(&core, &record, &attach, arrival).await;
         }
         // It is being made, its gateway leaves, or another one has it.
-        Found { record, .. } => following::follow(core, record.id, attach, arrival).await,
+        Found { record, .. } => {
+            // Boxed, so that it takes no room in those who need it not.
+            Box::pin(following::follow(core, record.id, attach, arrival)).await;
+        }
     }
 }
 
