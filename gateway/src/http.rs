@@ -121,16 +121,24 @@ pub fn admin_routes(core: &Arc<Core>) -> Router {
 /// Serves a listener until the gateway stops.
 pub async fn serve(core: Arc<Core>, listener: TcpListener, which: Listener, routes: Router) {
     let routes = routes.fallback(|| async { StatusCode::NOT_FOUND }).layer(CatchPanicLayer::new());
+    while let Some((stream, peer)) = accept(&core, &listener).await {
+        welcome(&core, stream, peer, which, &routes);
+    }
+}
+
+/// The next connection to a listener; `None` once the gateway stops.
+async fn accept(core: &Core, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = core.stopping.cancelled() => return,
+            () = core.stopping.cancelled() => return None,
         };
         match accepted {
-            Ok((stream, peer)) => welcome(&core, stream, peer, which, &routes),
+            Ok(accepted) => return Some(accepted),
             Err(error) => {
                 // Out of descriptors, most likely: some will be given back.
-                tracing::warn!(%error, "a connection was not accepted");
+                let at = listener.local_addr().ok().map(tracing::field::display);
+                tracing::warn!(%error, at, "a connection was not accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

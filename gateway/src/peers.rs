@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use shellgate_infra::compute::Compute;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
-
-use shellgate_infra::compute::Compute;
 
 use crate::config::Config;
 use crate::core::Core;

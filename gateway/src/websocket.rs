@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use futures_util::{SinkExt, StreamExt};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use shellgate_protocol::CloseCode;
 use tokio::time::timeout;
@@ -39,7 +39,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How long a peer may leave unread what it was sent, as the kernel counts it: longer than the
 /// relay is patient, which tells it.
-const UNREAD: Duration = Duration::from_secs(660);
+pub const UNREAD: Duration = Duration::from_secs(660);
 
 /// The largest message that one kind of peer may send, and the largest that it is sent, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,13 +121,18 @@ impl Opening {
     /// The socket; `None` where the connection broke first.
     pub async fn open(self) -> Option<Socket> {
         let upgraded = timeout(FAREWELL, self.on_upgrade).await.ok()?.ok()?;
-        let parts = upgraded.downcast::<TokioIo<Transport>>().ok()?;
-        let transport = parts.io.into_inner();
-        transport.give_up_after(UNREAD);
         // A client may send its first message with its handshake.
-        let read = parts.read_buf.to_vec();
+        let (transport, read) = bare(upgraded)?;
+        transport.give_up_after(UNREAD);
         Some(serve(transport, read, self.largest).await)
     }
+}
+
+/// A connection below HTTP, and what was read from it already.
+#[must_use]
+pub fn bare(upgraded: Upgraded) -> Option<(Transport, Vec<u8>)> {
+    let parts = upgraded.downcast::<TokioIo<Transport>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
 /// The server's end of a WebSocket whose handshake is done; `read` came in after that.

@@ -11,8 +11,7 @@ use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Uri
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use http_body_util::BodyExt;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use shellgate_protocol::SessionId;
 use tokio::time::{sleep, timeout};
 
@@ -24,7 +23,7 @@ use crate::clock;
 use crate::core::Core;
 use crate::peers::call::Call;
 use crate::peers::tunnel::carry;
-use crate::transport::Transport;
+use crate::websocket::{UNREAD, bare};
 
 /// Whom a request is for, as one gateway tells another.
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -38,9 +37,6 @@ const SWITCH: Duration = Duration::from_secs(5);
 /// The longest that clients stay connected through a gateway that leaves. They come back at once, by
 /// another one.
 const LEAVING: Duration = Duration::from_millis(1500);
-
-/// How long a client may leave unread what it was sent, as the kernel counts it.
-const UNREAD: Duration = Duration::from_secs(660);
 
 /// These routes, for the sessions of all gateways.
 pub fn anywhere(core: &Arc<Core>, routes: Router) -> Router {
@@ -223,12 +219,6 @@ async fn tunnel(core: Arc<Core>, client: OnUpgrade, peer: OnUpgrade) {
             sleep(clock::chance(LEAVING)).await;
         } => {}
     }
-}
-
-/// A connection below HTTP, and what was read from it already.
-pub(super) fn bare(upgraded: Upgraded) -> Option<(Transport, Vec<u8>)> {
-    let parts = upgraded.downcast::<TokioIo<Transport>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
 #[cfg(test)]

@@ -24,14 +24,13 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::attach::{LARGEST_READ, dialect_of};
-use super::elsewhere::bare;
 use super::{Connection, waiting};
 use crate::admission::DialPermit;
 use crate::auth::UserId;
 use crate::core::Core;
 use crate::peers::call::{Call, CallError};
 use crate::relay::{Arrival, Dialect, PLAIN_MESSAGE_MAX};
-use crate::websocket::{Largest, Socket, Upgrade, close_frame, farewell, fault, open};
+use crate::websocket::{Largest, Socket, Upgrade, bare, close_frame, farewell, fault, open};
 
 /// How long the gateway that has a session is looked for.
 const PATIENCE: Duration = Duration::from_secs(5);

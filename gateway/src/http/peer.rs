@@ -17,13 +17,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shellgate_protocol::SessionId;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::elsewhere::{AUTHENTICATED, FORWARDED_FOR};
 use super::view::Live;
-use super::{Connection, client_routes, following, respond};
+use super::{Connection, accept, client_routes, following, respond};
 use crate::authority::Authorities;
 use crate::core::Core;
 use crate::session::keeper::Message;
@@ -45,26 +45,13 @@ pub async fn serve(core: Arc<Core>, listener: TcpListener, authorities: Arc<Auth
         .merge(client_routes(&core))
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(CatchPanicLayer::new());
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = core.stopping.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let tls = match authorities.peer_server() {
-                    Ok(tls) => TlsAcceptor::from(tls),
-                    Err(error) => {
-                        tracing::error!(%error, "other gateways can't be heard");
-                        continue;
-                    }
-                };
+    while let Some((stream, peer)) = accept(&core, &listener).await {
+        match authorities.peer_server() {
+            Ok(tls) => {
+                let tls = TlsAcceptor::from(tls);
                 core.tracker.spawn(welcome(core.clone(), stream, peer, tls, routes.clone()));
             }
-            Err(error) => {
-                tracing::warn!(%error, "another gateway's call was not accepted");
-                sleep(Duration::from_millis(100)).await;
-            }
+            Err(error) => tracing::error!(%error, "other gateways can't be heard"),
         }
     }
 }

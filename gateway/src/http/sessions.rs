@@ -319,10 +319,13 @@ async fn stop(
         return Err(Refusal::GoingAway);
     }
     let heard = stopping::stop(&core, id, &identity.user).await;
-    let found = match core.store.kept(id).await? {
-        Some(kept) => Found::of(&core, kept.record),
-        // It has ended, and its user was removed meanwhile.
-        None => Found { record, handle },
+    let found = match core.registry.get(id) {
+        Some(handle) => Found::from(handle),
+        None => match core.store.find(id).await {
+            Ok(Some(stored)) => Found::of(&core, stored),
+            // Gone with its user, or not to be read now: what was heard stays heard.
+            Ok(None) | Err(_) => Found { record, handle },
+        },
     };
     let live = found.handle.as_ref().map(Live::of);
     let shown = Json(view_of(&core, &found.record, live.as_ref(), operator));

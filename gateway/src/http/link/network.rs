@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::CONNECTION;
@@ -23,6 +22,7 @@ use super::elsewhere::{self, Known};
 use super::{Caller, DIALS_PER_SECOND, Door, STEP, serve_call, session_of, status};
 use crate::admission::DialPermit;
 use crate::core::Core;
+use crate::http::accept;
 use crate::relay::Budget;
 use crate::transport::Transport;
 
@@ -102,27 +102,15 @@ impl Purses {
 pub async fn serve(core: Arc<Core>, listener: TcpListener, tls: Arc<ServerConfig>) {
     let tls = TlsAcceptor::from(tls);
     let mut purses = Purses { of: HashMap::new(), began: Instant::now() };
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = core.stopping.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let address = peer.ip().to_canonical();
-                // Where addresses tell nothing, many tasks may share one.
-                let own = core.config.tasks.check_address.then_some(address);
-                if own.is_some_and(|own| !purses.spend(own)) {
-                    continue;
-                }
-                let Ok(permit) = core.admission.take_call(own) else { continue };
-                core.tracker.spawn(welcome(core.clone(), stream, address, tls.clone(), permit));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a task's call was not accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+    while let Some((stream, peer)) = accept(&core, &listener).await {
+        let address = peer.ip().to_canonical();
+        // Where addresses tell nothing, many tasks may share one.
+        let own = core.config.tasks.check_address.then_some(address);
+        if own.is_some_and(|own| !purses.spend(own)) {
+            continue;
         }
+        let Ok(permit) = core.admission.take_call(own) else { continue };
+        core.tracker.spawn(welcome(core.clone(), stream, address, tls.clone(), permit));
     }
 }
 
@@ -216,6 +204,7 @@ async fn answer(
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use super::*;
 
